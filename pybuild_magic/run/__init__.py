@@ -1,6 +1,6 @@
-"""Running a process on an image: as `docker run` does it, in the sandbox that runs RUN.
+"""Running a process on an image as `docker run` does, in the sandbox that runs RUN.
 
-The package is a function as well: `pybuild_magic.run("busybox", "true")`.
+The package can also be called like a function: `pybuild_magic.run("busybox", "true")`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class _Callable(ModuleType):
-    """A module that is a function: the package of the name that `run` has for users."""
+    """A module that can be called: `pybuild_magic.run` is both this package and the function that users call."""
 
     __doc__ = run.__doc__
 

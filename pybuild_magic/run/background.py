@@ -1,4 +1,4 @@
-"""Runs in the background, for those who begin them and come back to them: `docker run -d`, logs, stop and exec."""
+"""Runs in the background, started here and returned to later: `docker run -d`, logs, stop and exec."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _START = (
     "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; from pybuild_magic.run.host import main; "
     "sys.exit(main(sys.argv[2:]))"
 )
-"""What the host is: nothing of the directory that it is started in is imported."""
+"""The program of the host. It imports nothing from the directory in which it is started."""
 
 
 class BackgroundRun:
-    """A run in the background: `logs()`, `exec(...)`, `stop()` and `wait()` do what Docker's commands do."""
+    """A run in the background; `logs()`, `exec(...)`, `stop()` and `wait()` act like Docker's commands."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -49,39 +49,39 @@ class BackgroundRun:
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether the run is still going."""
         return self._record.running
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it goes on, and of one that was killed with its host."""
+        """The exit code; None while the run is going, or when it was killed with its host."""
         return None if self.running else self._record.fresh().info.exit_code
 
     def logs(self, tail: int | None = None, *, follow: bool = False) -> Iterator[Piece]:
-        """Yield what it has written, by stream (1 or 2); with `follow`, what it writes until it ends, too."""
+        """Yield (stream, bytes) of the output so far, stream 1 or 2; with `follow`, go on until the run ends."""
         record = self._record.fresh()
         yield from read_log(record.directory, (lambda: record.running) if follow else None, tail)
 
     @property
     def text(self) -> str:
-        """All that it has written, and the log still has."""
+        """All output that the log still has."""
         return b"".join(data for _, data in self.logs()).decode("utf-8", "replace")
 
     def stop(self, timeout: float | None = None, signal: int = 0) -> int | None:
-        """Ask it to end by a signal, kill it after `timeout` seconds, and return its exit code.
+        """Ask the process to end by a signal, kill it after `timeout` seconds, and return its exit code.
 
-        The signal is its stop signal when 0 is given; it is never killed when `timeout` is negative.
+        With signal 0, its own stop signal is sent; with a negative `timeout`, it is never killed.
         """
         with suppress(UsageError), door.ask(self._record.directory, door.Stop(timeout, signal)) as connection:
-            connection.recv(1)  # until it is closed
+            connection.recv(1)  # returns when the host closes the connection
         return self.wait()
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         door.ask(self._record.directory, door.Signal(number)).close()
 
     def wait(self) -> int | None:
-        """Wait for its end, and return its exit code; None for one that was killed with its host, or is forgotten."""
+        """Wait until the run ends, and return its exit code; None if it was killed with its host or is forgotten."""
         with suppress(UsageError), door.ask(self._record.directory, door.Wait()) as connection:
             connection.recv(1)
         while self.running:
@@ -92,17 +92,17 @@ class BackgroundRun:
             return None
 
     def remove(self) -> None:
-        """Forget it and its log; stop it before."""
+        """Forget the run and its log. It must have ended."""
         if self.running:
             raise UsageError(f"The run {self.name} goes on.", hint=f"%build stop {self.name} ends it.")
         self._record.remove()
 
     def exec(self, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
-        """Run one more process where it runs: `exec("psql", "-c", "…", user="postgres", env={"A": "1"})`."""
+        """Run another process beside it: `exec("psql", "-c", "…", user="postgres", env={"A": "1"})`."""
         return self.entered(command, options_of(arguments)).captured(show)
 
     def entered(self, command: tuple[str, ...], options: RunOptions) -> Entered:
-        """Return one more process, which is still to be run. Raises UsageError."""
+        """Return another process beside it, not yet started. Raises UsageError."""
         return Entered(self._record.fresh(), command, options)
 
     def __repr__(self) -> str:
@@ -115,9 +115,9 @@ class BackgroundRun:
 
 
 def start(ref: Any, *command: str, **arguments: Any) -> BackgroundRun:
-    """Begin a run that goes on in the background, until this process ends; see `run` for its arguments.
+    """Start a run in the background, which ends with this process at the latest; see `run` for the arguments.
 
-    Raises BuildError when it cannot be begun.
+    Raises BuildError when it cannot be started.
     """
     return start_with(ref, command, options_of({**arguments, "detach": True}))
 
@@ -125,7 +125,7 @@ def start(ref: Any, *command: str, **arguments: Any) -> BackgroundRun:
 def start_with(
     ref: Any, command: tuple[str, ...], options: RunOptions, script: str | None = None, *, owned: bool = True
 ) -> BackgroundRun:
-    """Return the same, with options; a run that is not `owned` does not end with this process."""
+    """Start a run as `start` does, from RunOptions; unless it is `owned`, it outlives this process."""
     if options.diff:
         raise UsageError("--diff is of a run that one waits for.", hint="--commit NAME keeps what it leaves.")
     with embedded_builder().store.lease():
@@ -149,7 +149,7 @@ def start_with(
 
 
 class NotBegunError(BuildError):
-    """A run in the background that could not be begun, with the exit code that `docker run` has for that."""
+    """A run in the background could not be started; `code` is the exit code of `docker run` for the reason."""
 
     def __init__(self, message: str, *, hint: str = "", code: int = 125) -> None:
         super().__init__(message, hint=hint)
@@ -157,7 +157,7 @@ class NotBegunError(BuildError):
 
 
 def _host(record: Record, lock: int, request: bytes, *, watched: bool) -> Begun:
-    """Start the process that hosts a run; how the run began."""
+    """Start the process that hosts a run, and return how the run began."""
     owner = os.pidfd_open(os.getpid()) if watched else -1
     faults = record.directory / "faults"
     try:
@@ -180,7 +180,7 @@ def _host(record: Record, lock: int, request: bytes, *, watched: bool) -> Begun:
             host.stdin.write(request)
             host.stdin.close()
         answer = host.stdout.read()
-    # It is somebody else's child from now on, or ends with this process: whoever waits for it keeps no zombie.
+    # Wait for the host, which may end while this process goes on, so that it does not stay as a zombie.
     threading.Thread(target=host.wait, name="pybuild-host", daemon=True).start()
     try:
         return msgspec.json.decode(answer, type=Begun)
@@ -190,17 +190,17 @@ def _host(record: Record, lock: int, request: bytes, *, watched: bool) -> Begun:
 
 
 def find_run(name: str) -> BackgroundRun:
-    """Return the run of a name, or of the beginning of an ID. Raises UsageError."""
+    """Return the run with this name, or whose ID begins so. Raises UsageError."""
     return BackgroundRun(find_record(name))
 
 
 def list_runs(*, ended: bool = False) -> list[Record]:
-    """Return the runs that go on, the newest first; with `ended`, also those that have."""
+    """Return the runs that are going, the newest first; with `ended`, those that have ended too."""
     return [record for record in records() if ended or record.running]
 
 
 class Entered:
-    """One more process where a run goes on."""
+    """Another process beside the one of a run."""
 
     def __init__(self, record: Record, command: tuple[str, ...], options: RunOptions) -> None:
         if not command:
@@ -212,7 +212,7 @@ class Entered:
         self.result = Result()
 
     def run(self, on_output: Callable[[int, bytes], None], hold: Hold, terminal: tuple[int, int] | None = None) -> int:
-        """Run it to its end; returns its exit code. Raises BuildError when it cannot be started."""
+        """Run the process to its end, and return its exit code. Raises BuildError when it cannot be started."""
         options = self.options
         request = door.Enter(
             self.command,
@@ -244,7 +244,7 @@ class Entered:
         return code_of(self.result.code, self.result.error)
 
     def captured(self, show: Show | None = None) -> RunResult:
-        """Run it to its end, and return what it wrote; `show` gets that as it comes. An interrupt kills it."""
+        """Run the process to its end, and return its output, which `show` gets as it comes. An interrupt kills it."""
         streams = {1: Captured(), 2: Captured()}
         chunks: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         failure: list[BaseException] = []

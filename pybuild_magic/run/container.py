@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from ..results.difference import Difference
 
 SHOWN = 8 << 20
-"""Bytes that a display gets of what a process writes; more is left out, and told."""
+"""The most bytes of output that a display gets; it is told when more were left out."""
 SCRIPT = "/.pybuild-script"
-"""Where a script is seen."""
+"""The path of a script in the sandbox."""
 _TICK = 0.1
 
 Show = Callable[[int, bytes], None]
-"""Takes what a process writes, in the thread that asked for it: 1 (stdout) or 2 (stderr), and the bytes."""
+"""Takes the stream, 1 (stdout) or 2 (stderr), and the bytes that a process wrote, in the thread that started it."""
 
 
 class Container:
-    """A process that is to be run on an image, whose layers a lease of the store has to hold.
+    """A process to be run on an image. The caller holds a lease of the store, which keeps the image's layers.
 
-    A `script` is run by what its `#!` line says, else by the image's SHELL; `command` are its arguments then.
+    A `script` is run by the program of its `#!` line, or else by the image's SHELL; `command` is then its arguments.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Container:
         self.options = options or RunOptions()
         self.id = os.urandom(32).hex()
         self.script = script if script is not None and script.startswith("#!") else None
-        """The script: a file in the sandbox, and its command."""
+        """A script with a `#!` line, which becomes a file in the sandbox."""
         self.command = command_of(image, command, self.options, script)
         self.stop_signal = parse_signal(self.options.stop_signal or image.config.config.stop_signal or "SIGTERM")
 
@@ -71,9 +71,9 @@ class Container:
     def opened(
         self, cancel: Cancel, terminal: tuple[int, int] | None = None, *extra: SandboxMount
     ) -> Generator[RunSpec]:
-        """What the sandbox is to run. `terminal` are rows and columns of its terminal, `extra` more mounts.
+        """Yield the specification for the sandbox. `terminal` is (rows, columns), `extra` are additional mounts.
 
-        Its volumes, and the cache mounts of a failed step, are held for the time of the block.
+        The volumes, and the cache mounts of a failed step, are held during the block.
         """
         step = self.image.step
         with ExitStack() as held:
@@ -96,9 +96,9 @@ class Container:
         *,
         note: Callable[[RunSpec], None] | None = None,
     ) -> tuple[RunOutcome, Difference | None]:
-        """Run it to its end, keep what is asked for of what it left, and drop the rest; see `Sandbox.run`.
+        """Run the process to its end, keep the changes that the options ask for, and drop the rest; see `Sandbox.run`.
 
-        `note` gets what is about to be run.
+        `note` is called with the specification before the process starts.
         """
         sandbox = embedded_builder().sandbox
         with self.opened(cancel, terminal) as spec:
@@ -111,7 +111,7 @@ class Container:
         return outcome, None
 
     def _on_step(self, given: RunSpec, spec: RunSpec) -> RunSpec:
-        """Return what the step was run with, `given`, and what is asked for beside that, `spec`."""
+        """Return the specification of a failed step, `given`, with what the options ask for, `spec`, applied on top."""
         options = self.options
         taken = {mount.dest.rstrip("/") for mount in spec.mounts}
         hostname = options.hostname or given.hostname
@@ -143,7 +143,7 @@ class Container:
         return RunSpec(
             args=self.command,
             snapshot=self.image.snapshot,
-            # A device's variables win, as its edits are made to what is there.
+            # A device's variables win: CDI edits a specification that is otherwise complete.
             env=environment(RunOptions(env=given.env), environment(options, (*base, *config.env))),
             cwd=options.workdir or config.working_dir or "/",
             user=options.user or config.user,
@@ -165,7 +165,7 @@ class Container:
         )
 
     def _volumes(self, mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
-        """The image's VOLUMEs: what they hold is in the image, and what is written there goes with the process."""
+        """Return mounts for the image's VOLUMEs: they begin with the image's files, and end with the process."""
         taken = {mount.dest.rstrip("/") for mount in mounts}
         tree = embedded_builder().store.tree(self.image.snapshot)
         volumes: list[SandboxMount] = []
@@ -179,16 +179,16 @@ class Container:
         return volumes
 
     def run(self, show: Show | None = None) -> RunResult:
-        """Run it to its end; `show` gets, in this thread, what it writes, as much of it as a display can take.
+        """Run the process to its end; `show` gets its output in this thread, as much as a display can take.
 
-        KeyboardInterrupt asks it to stop by its stop signal, and kills it after the stop timeout, or at the second.
-        Raises Interrupted then, and BuildError when it cannot be run; a process that fails is no error.
+        KeyboardInterrupt sends the stop signal, and kills the process after the stop timeout or at a second interrupt;
+        Interrupted is raised then. Raises BuildError when the process cannot be run; one that fails raises nothing.
         """
         return _Run(self, show).result()
 
 
 class _Run:
-    """One run of a container, in a thread of its own."""
+    """A run of a container, in a separate thread."""
 
     def __init__(self, container: Container, show: Show | None) -> None:
         self.container = container
@@ -203,7 +203,7 @@ class _Run:
         self.thread = threading.Thread(target=self.work, name="pybuild-run", daemon=True)
 
     def take(self, stream: int, data: bytes) -> None:
-        """Keep what the process writes, and hand on what is to be shown; this never waits for a display."""
+        """Keep the output of the process, and queue what is to be displayed; this never waits for the display."""
         self.streams[stream].add(data)
         if self.show is None or not self.room:
             return
@@ -213,7 +213,7 @@ class _Run:
             self.chunks.put((2, f"\n[output clipped, limit {SHOWN >> 20}MiB reached]\n".encode()))
 
     def work(self) -> None:
-        """Run the process, and make of what it left what is asked for."""
+        """Run the process, and make the image or the difference that the options ask for."""
         try:
             self.done = self._run()
         except BaseException as error:
@@ -242,7 +242,7 @@ class _Run:
         )
 
     def result(self) -> RunResult:
-        """Begin, show what comes, and wait for the end."""
+        """Start the process, show its output as it comes, and wait for the end."""
         self.thread.start()
         asked = 0
         deadline = 0.0
@@ -268,7 +268,7 @@ class _Run:
         return self.done
 
     def _show_next(self) -> bool:
-        """Show what has come, or wait a little for it; False at the end."""
+        """Show the next output, or wait a little for it; return False at the end."""
         with suppress(queue.Empty):
             chunk = self.chunks.get(timeout=_TICK)
             if chunk is None:
@@ -279,12 +279,11 @@ class _Run:
 
 
 def run(ref: Any, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
-    """Run `command` (the image's own when there is none) on an image, and return how it ended and what it wrote.
-
+    """Run `command`, or else the image's own, on an image, and return its exit code and its output.
 
     `ref` is a name, a path of an image layout or archive, or a result of a build. Arguments are the fields of
-    RunOptions: `run("busybox", "env", env={"A": "1"}, volumes=["./data:/data:ro"], stdin="text")`. Raises as
-    `Container.run` does, and SourceError when the image is not to be had.
+    RunOptions: `run("busybox", "env", env={"A": "1"}, volumes=["./data:/data:ro"], stdin="text")`. Raises the errors
+    of `Container.run`, and SourceError when the image cannot be fetched.
     """
     options = options_of(arguments)
     if options.detach:
@@ -295,7 +294,7 @@ def run(ref: Any, *command: str, show: Show | None = None, **arguments: Any) -> 
 def run_with(
     ref: Any, command: tuple[str, ...], options: RunOptions, show: Show | None = None, script: str | None = None
 ) -> RunResult:
-    """Return the same, with options; `script` is as for `Container`."""
+    """Run `command` as `run` does, from RunOptions; for `script`, see `Container`."""
     with embedded_builder().store.lease():
         return Container(find_image(ref, options.platform, pull=options.pull), command, options, script).run(show)
 
@@ -303,7 +302,7 @@ def run_with(
 def command_of(
     image: RunImage, command: tuple[str, ...], options: RunOptions, script: str | None = None
 ) -> tuple[str, ...]:
-    """Return the words of the process: see `Container`. Raises UsageError when there are none."""
+    """Return the words of the command to run; see `Container`. Raises UsageError when there are none."""
     if script is not None and script.startswith("#!"):
         return (SCRIPT, *command)
     if script is not None:
@@ -339,8 +338,8 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
 
 
 def keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
-    """Return what the process changed, and make the image of it when that is asked for."""
-    from ..display.difference import shown  # imported late: most runs do without
+    """Return the changes of the process, and commit them to an image if the options ask for it."""
+    from ..display.difference import shown  # imported late: most runs do not need it
     from ..results.difference import compare_trees
 
     builder, image, name = embedded_builder(), container.image, container.options.commit

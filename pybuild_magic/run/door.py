@@ -1,4 +1,4 @@
-"""The socket of a run in the background: what others ask of its host, a request a connection."""
+"""The socket of a run in the background, by which others ask its host for something: one request per connection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MAX_FDS = 8
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """Ask the process to end, and kill it when it has not in `timeout` seconds; its own stop timeout when None.
+    """Ask the process to end, and kill it after `timeout` seconds; None stands for its own stop timeout.
 
-    With a negative one it has all the time it takes. The signal is the run's own when it is 0.
+    With a negative timeout it is never killed. With signal 0, the run's own stop signal is sent.
     """
 
     timeout: float | None = None
@@ -33,11 +33,11 @@ class Signal(msgspec.Struct, frozen=True, tag="signal"):
 
 
 class Enter(msgspec.Struct, frozen=True, tag="enter"):
-    """Start one more process, whose channel and streams are the descriptors that come along."""
+    """Start another process, whose channel and streams are the descriptors sent with the request."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
-    """`NAME=value`, beside those of the run."""
+    """`NAME=value`, in addition to those of the run."""
     user: str = ""
     workdir: str = ""
     privileged: bool = False
@@ -45,21 +45,21 @@ class Enter(msgspec.Struct, frozen=True, tag="enter"):
 
 
 class Wait(msgspec.Struct, frozen=True, tag="wait"):
-    """Nothing but to know when it has ended."""
+    """Wait until the run has ended."""
 
 
 Request = Stop | Signal | Enter | Wait
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What was wrong with a request; nothing when all is well."""
+    """The error of a request; empty when it was carried out."""
 
     error: str = ""
     hint: str = ""
 
 
 def listen(directory: Path) -> socket.socket:
-    """Return a socket that listens in a directory."""
+    """Return a socket that listens in the directory."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with _short(directory) as path:
         server.bind(path)
@@ -68,9 +68,10 @@ def listen(directory: Path) -> socket.socket:
 
 
 def ask(directory: Path, request: Request, fds: tuple[int, ...] = ()) -> socket.socket:
-    """Ask the host of the run in a directory; returns the connection, which the host closes when the run has ended.
+    """Send a request to the host of the run in a directory, and return the connection.
 
-    Raises UsageError when there is no host any more, and what the host says.
+    The host closes the connection when the run has ended. Raises UsageError when there is no host any more, and the
+    error with which the host answers.
     """
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -94,7 +95,7 @@ def ask(directory: Path, request: Request, fds: tuple[int, ...] = ()) -> socket.
 
 
 def take(client: socket.socket) -> tuple[Request, list[int]] | None:
-    """Read a request, and the descriptors that came with it; None when the other side has gone."""
+    """Read a request and the descriptors that came with it; None when the other side has gone."""
     fds = array.array("i")
     data, ancillary, _, _ = client.recvmsg(
         _LARGEST, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
@@ -112,7 +113,7 @@ def take(client: socket.socket) -> tuple[Request, list[int]] | None:
 
 
 class _short:  # noqa: N801 - a context manager that reads as a word
-    """The path of the socket in a directory, which may be longer than a socket's address."""
+    """A path of the socket in a directory that fits into a socket's address, however deep the directory is."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

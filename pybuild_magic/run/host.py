@@ -1,6 +1,6 @@
-"""The process that hosts a run in the background: it runs it as any other, keeps its log, and answers at its door.
+"""The process that hosts a run in the background: it carries out the run, keeps its log, and answers at its door.
 
-When the host is killed its helper notices, and kills the process.
+If the host is killed, the sandbox's helper notices and kills the process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FOR_EVER = 1e9
 
 
 class HostRequest(msgspec.Struct, frozen=True):
-    """What is to be run."""
+    """The run to be hosted."""
 
     image: RunImage
     command: tuple[str, ...]
@@ -41,7 +41,7 @@ class HostRequest(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """How a run has begun: with an error and the exit code that `docker run` has for it, or without."""
+    """How a run began: `error` is "", or the reason why it did not; `code` is then the exit code of `docker run`."""
 
     error: str = ""
     hint: str = ""
@@ -58,7 +58,7 @@ class Host:
         self.owner = owner
         self.cancel = Cancel()
         self.open_input = os.pipe() if request.options.interactive else (-1, -1)
-        """As with `docker run -di`: input that never comes, and does not end."""
+        """A pipe as standard input, as with `docker run -di`: nothing ever comes, but the input does not end."""
         self.hold = Hold(request.options.stdin or b"", self.open_input[0])
         self.hold.awaited = True
         self.log = LogWriter(record.directory)
@@ -69,11 +69,11 @@ class Host:
         self.clients: dict[int, socket.socket] = {}
         self.ended, self._ending = os.pipe()
         self.server = door.listen(record.directory)
-        """There from the start: who is told that it has begun may ask at once."""
+        """It listens from the start, since clients may connect as soon as they learn that the run has begun."""
         self.thread = threading.Thread(target=self.work, name="pybuild-run", daemon=True)
 
     def work(self) -> None:
-        """Run it to its end."""
+        """Run the process to its end."""
         try:
             self.outcome, _ = self.container.execute(self.log.write, self.cancel, self.hold, note=self._note)
         except BaseException as error:
@@ -86,7 +86,7 @@ class Host:
         self.spec = spec
 
     def begin(self) -> Begun:
-        """Start it, and wait until it has begun, or has not."""
+        """Start the process, and wait until it has begun or has failed to."""
         self.thread.start()
         self.hold.started.wait()
         if self.hold.failed or (self.spec is None) or self.error is not None:
@@ -100,7 +100,7 @@ class Host:
         return Begun()
 
     def serve(self) -> None:
-        """Answer whoever asks, until it has ended."""
+        """Answer requests until the process has ended."""
         server = self.server
         poll = select.poll()
         for fd in (server.fileno(), self.ended, *({self.owner} - {-1})):
@@ -128,7 +128,7 @@ class Host:
                     self.clients.pop(fd).close()
 
     def attend(self, client: socket.socket) -> bool:
-        """Answer a request; False when the client has gone."""
+        """Answer a request; return False when the client has gone."""
         fds: list[int] = []
         try:
             taken = door.take(client)
@@ -151,7 +151,7 @@ class Host:
         return True
 
     def do(self, request: Request, fds: Sequence[int]) -> None:
-        """Do what is asked for. Raises BuildError."""
+        """Carry out a request. Raises BuildError."""
         match request:
             case Stop(timeout, number):
                 self.stop(timeout, number)
@@ -163,14 +163,14 @@ class Host:
                 pass
 
     def stop(self, timeout: float | None, number: int = 0) -> None:
-        """Ask it to end, and kill it after a while."""
+        """Ask the process to end, and kill it after a while."""
         seconds = self.container.options.stop_timeout if timeout is None else timeout
         if seconds >= 0:
             self.deadline = min(self.deadline, time.monotonic() + seconds)
         self.hold.stop(number or self.container.stop_signal)
 
     def enter(self, request: Enter, fds: Sequence[int]) -> None:
-        """Start one more process beside it."""
+        """Start another process beside it."""
         spec = self.spec
         if spec is None or len(fds) < 3:
             raise UsageError("The run has not begun.")
@@ -187,7 +187,7 @@ class Host:
         embedded_builder().sandbox.enter(spec, self.hold, fds[0], tuple(fds[1:]))
 
     def finish(self) -> None:
-        """Note how it ended, for those who ask later."""
+        """Record how the process ended, for those who ask later."""
         self.log.close()
         code = 128 + 9 if self.outcome is None else self.outcome.exit_code
         told = "" if self.outcome is None else self.outcome.error
@@ -199,10 +199,10 @@ class Host:
 
 
 def main(words: Sequence[str]) -> int:
-    """Host the run of a directory, the first of `words`; how it began is told by standard output.
+    """Host the run whose directory is the first of `words`.
 
-    What to run comes by standard input. The other word is a descriptor of the process that the run ends with, -1 for
-    none.
+    The request comes on standard input, and how the run began is written to standard output. The second word is a
+    descriptor of the process with which the run ends; -1 for none.
     """
     directory, owner = words
     record = read_record(Path(directory))

@@ -1,4 +1,4 @@
-"""The image that a process is run on: one of the store, a registry's, one of a layout or an archive, or a result."""
+"""The image of a run: from the store, a registry, a layout, an archive or a result."""
 
 from __future__ import annotations
 
@@ -33,21 +33,20 @@ class RunImage(msgspec.Struct, frozen=True):
     snapshot: tuple[str, ...]
     config: ImageConfig
     step: FailedStep | None = None
-    """The step that left it, which it is opened with, where it is no image."""
+    """The failed step that left these layers, if they are not those of an image."""
 
 
 def is_failed_step(ref: object) -> TypeGuard[str]:
-    """Return whether a name stands for what a failed step left."""
+    """Return whether a name stands for the files that a failed step left."""
     return isinstance(ref, str) and (ref == FAILED or ref.startswith(f"{FAILED}:"))
 
 
 def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Cancel | None = None) -> RunImage:
-    """Return the image that `ref` stands for: a name, `oci-layout://PATH`, a path of a layout or an archive, or a
-    result.
+    """Return the image that `ref` stands for.
 
-    `@failed`, the `left_name` of an error or the error itself is what a step left that failed. What the store has not
-    is pulled.
-    Hold a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
+    It is a name, `oci-layout://PATH`, a path of a layout or an archive, or a result. `@failed`, an error, or an error's
+    `left_name` stand for the files that a failed step left. An image that is not in the store is pulled. The caller
+    holds a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
     if isinstance(ref, RunError):
@@ -80,7 +79,7 @@ def _ignore(_status: SolveStatus) -> None:
 
 
 def _of_step(step: FailedStep) -> RunImage:
-    """Return the state of a failed step as an image: its command is a shell, since its own has failed."""
+    """Return the files that a failed step left as an image; its command is a shell, since the step's own failed."""
     meta = step.op.meta
     known = len(meta.args) > 2 and meta.args[0].rpartition("/")[2] in _SHELLS
     shell = meta.args[:-1] if known else ("/bin/sh", "-c")

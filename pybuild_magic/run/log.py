@@ -1,4 +1,4 @@
-"""What a run in the background writes, on the disk: the last of it, by stream, to be read while more comes."""
+"""The output of a run in the background, kept on the disk: its last part, by stream, readable while more comes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 LIMIT = 16 << 20
-"""Bytes that are kept, in two files: when the second is full, the first goes."""
+"""The most bytes that are kept, in two files: when the second is full, the first is removed."""
 _NAME, _OLDER = "log", "log.1"
 _HEAD = struct.Struct("<BI")
-"""Of a piece: its stream, 1 (stdout) or 2 (stderr), and its length."""
+"""The head of a piece: its stream, 1 (stdout) or 2 (stderr), and its length."""
 _NUMBER = struct.Struct("<Q")
 _PIECE = 1 << 16
 _TICK = 0.05
@@ -24,7 +24,7 @@ Piece = tuple[int, bytes]
 
 
 class LogWriter:
-    """Writes the log in a directory."""
+    """Writes the log of a run into its directory."""
 
     def __init__(self, directory: Path, limit: int = LIMIT) -> None:
         self._directory = directory
@@ -33,7 +33,7 @@ class LogWriter:
         self._begin()
 
     def write(self, stream: int, data: bytes) -> None:
-        """Add what was written; when the disk is full, it is lost."""
+        """Append output; it is lost when the disk is full."""
         for start in range(0, len(data), _PIECE):
             part = data[start : start + _PIECE]
             if self._size + len(part) > self._half:
@@ -42,7 +42,7 @@ class LogWriter:
                 self._size += self._file.write(_HEAD.pack(stream, len(part)) + part)
 
     def _begin(self) -> None:
-        """Begin a new file, which has its number in front."""
+        """Begin a new file, which starts with its number."""
         self._number += 1
         self._file = (self._directory / _NAME).open("wb", buffering=0)
         self._file.write(_NUMBER.pack(self._number))
@@ -54,15 +54,15 @@ class LogWriter:
         self._begin()
 
     def close(self) -> None:
-        """Nothing more is written."""
+        """Close the file; nothing more is written."""
         self._file.close()
 
 
 def read_log(directory: Path, running: Callable[[], bool] | None = None, tail: int | None = None) -> Iterator[Piece]:
-    """Yield what the log of a directory has, of which `tail` are the last lines to show.
+    """Yield the pieces of the log in a directory; with `tail`, begin with so many of the last lines.
 
-    With `running`, also what comes until that is false. Who reads more slowly than it is written misses what goes
-    meanwhile.
+    With `running`, go on until it returns false. A reader that is slower than the writer misses the pieces that are
+    removed meanwhile.
     """
     pieces = _all_pieces(directory, running)
     if tail is not None:
@@ -78,7 +78,7 @@ def _until_read(pieces: Iterator[Piece | None]) -> Iterator[Piece]:
 
 
 def _all_pieces(directory: Path, running: Callable[[], bool] | None) -> Iterator[Piece | None]:
-    """Yield the pieces of both files; None each time that all is read."""
+    """Yield the pieces of both files, and None each time that all of them are read."""
     seen = 0
     while True:
         going_on = running is not None and running()
@@ -96,10 +96,10 @@ def _all_pieces(directory: Path, running: Callable[[], bool] | None) -> Iterator
 
 
 def _pieces(file: BinaryIO, running: Callable[[], bool] | None, path: Path) -> Iterator[Piece | None]:
-    """Yield the pieces of a file; with `running`, those to come too, until another file is at `path`."""
+    """Yield the pieces of a file; with `running`, also those to come, until another file is at `path`."""
     rest = b""
     while True:
-        # Asked before the file is read: what is written until then is in it.
+        # Ask before reading the file, so that nothing written in between is missed.
         ends = running is None or not running() or _turned(file, path)
         rest += file.read()
         at = 0
@@ -124,7 +124,7 @@ def _turned(file: BinaryIO, path: Path) -> bool:
 
 
 def last_lines(pieces: Iterable[Piece], count: int) -> list[Piece]:
-    """Return the last `count` lines of what was written, each with its stream."""
+    """Return the last `count` lines, each with its stream."""
     lines: deque[Piece] = deque(maxlen=count)
     open_line: dict[int, bytes] = {}
     for stream, data in pieces:

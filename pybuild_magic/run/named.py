@@ -1,4 +1,4 @@
-"""Volumes with names: directories of the store that outlive the processes which see them, until they are removed."""
+"""Named volumes: directories of the store that outlive the processes that use them, until they are removed."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _PAUSE = 0.01
 
 
 class NamedVolume(msgspec.Struct, frozen=True):
-    """A volume of the store."""
+    """A named volume of the store."""
 
     name: str
     path: Path
-    """What is in it."""
+    """The directory of its files."""
     created: float
     """Seconds since 1970."""
     in_use: bool
 
     @property
     def size(self) -> int:
-        """Bytes on the disk, as far as they can be looked at."""
+        """Bytes on the disk; files that cannot be read do not count."""
         return directory_size(self.path)
 
 
 @contextmanager
 def held_volumes(names: Iterable[str]) -> Generator[dict[str, Path]]:
-    """Return the directories of volumes, made where there are none; nobody removes them for the time of the block."""
+    """Yield the directories of volumes, which are created if missing; nobody removes them during the block."""
     with ExitStack() as held:
         places: dict[str, Path] = {}
         for name in sorted({*names}):
@@ -50,7 +50,7 @@ def held_volumes(names: Iterable[str]) -> Generator[dict[str, Path]]:
 
 
 def create_volume(name: str) -> None:
-    """Make a volume, unless there is one of the name."""
+    """Create a volume, unless one of this name exists."""
     with held_volumes([check_volume_name(name)]):
         pass
 
@@ -59,7 +59,7 @@ def list_volumes() -> list[NamedVolume]:
     """Return the volumes of the store, by name."""
     volumes: list[NamedVolume] = []
     for place in sorted(_root().iterdir()):
-        with suppress(FileNotFoundError):  # it is just being removed
+        with suppress(FileNotFoundError):  # it is being removed right now
             lock = lock_file(place / _LOCK)
             if lock is not None:
                 os.close(lock)
@@ -68,7 +68,7 @@ def list_volumes() -> list[NamedVolume]:
 
 
 def remove_volume(name: str) -> None:
-    """Remove a volume and what is in it. Raises UsageError where there is none, StoreError for one in use."""
+    """Remove a volume and its files. Raises UsageError if it does not exist, and StoreError if it is in use."""
     place = _root() / check_volume_name(name)
     try:
         lock = lock_file(place / _LOCK)
@@ -90,11 +90,11 @@ def remove_volume(name: str) -> None:
 
 
 def prune_volumes() -> list[NamedVolume]:
-    """Remove the volumes that no process sees; returns them."""
+    """Remove the volumes that no process uses, and return them."""
     removed: list[NamedVolume] = []
     for volume in list_volumes():
         if not volume.in_use:
-            with suppress(StoreError, UsageError):  # somebody has just taken, or removed, it
+            with suppress(StoreError, UsageError):  # somebody has just taken or removed it
                 remove_volume(volume.name)
                 removed.append(volume)
     return removed
@@ -105,7 +105,10 @@ def _root() -> Path:
 
 
 def _hold(place: Path) -> tuple[Path, int]:
-    """Make the directory of a volume, if need be, and lock it with others; its content, and the lock."""
+    """Create the directory of a volume if need be, and lock it as one of many users.
+
+    Returns the directory of its files, and the descriptor of the lock.
+    """
     with disk_errors(place.parent.parent, "making a volume"):
         while True:
             place.mkdir(mode=0o700, exist_ok=True)

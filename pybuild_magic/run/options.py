@@ -20,12 +20,12 @@ _CAPABILITY = "CAP_"
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a process is run. Fields mean what `docker run`'s flags mean; what is not given is the image's."""
+    """How a process is run. Fields mean the same as `docker run`'s flags; what is not given comes from the image."""
 
     entrypoint: tuple[str, ...] | None = None
-    """() takes the image's away; None leaves it."""
+    """() removes the image's entrypoint; None keeps it."""
     env: tuple[str, ...] = ()
-    """`NAME=value`; a bare name takes this process's value, or takes the image's variable away."""
+    """`NAME=value`; a bare name takes this process's value, or removes the image's variable if there is none."""
     env_files: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
@@ -38,11 +38,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ulimits: tuple[Ulimit, ...] = ()
     init: bool = False
     detach: bool = False
-    """Whether it goes on in the background."""
+    """Whether it runs in the background."""
     detach_from_kernel: bool = False
     """Whether it goes on when the kernel ends."""
     name: str = ""
-    """That of a run in the background."""
+    """The name of a run in the background."""
     rm: bool = False
     """Whether a run in the background is forgotten, with its log, when it ends."""
     interactive: bool = False
@@ -53,11 +53,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
     memory: int = 0
-    """Bytes that all its processes may have together; 0 is no limit, as in the next two."""
+    """The most bytes that all its processes may use together; 0 is no limit, here and in the next two fields."""
     cpus: float = 0.0
     pids_limit: int = 0
     devices: tuple[str, ...] = ()
-    """Names of CDI specifications, such as `nvidia.com/gpu=0`, or `PATH[:PATH IN IT]`."""
+    """Names of CDI devices, such as `nvidia.com/gpu=0`, or `PATH[:PATH IN CONTAINER]`."""
     gpus: str = ""
     """`all`, a number, or `device=NAME,...`."""
     platform: str = ""
@@ -65,19 +65,19 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stdin: bytes | None = None
     """The standard input of the process."""
     commit: str = ""
-    """The name of the image that is made of what the process left."""
+    """The name of the image to make of the files that the process leaves."""
     diff: bool = False
-    """Whether the result tells what the process changed."""
+    """Whether the result has the changes of the process."""
 
 
 _DEFAULTS = defaults_of(RunOptions)
 
 
 class RunFlag(Row, frozen=True, kw_only=True):
-    """A row for a field of RunOptions."""
+    """The row of a field of RunOptions."""
 
     read: Callable[[str], Any]
-    """From one word to the value of the field, or to one of its values. Raises UsageError."""
+    """Turns a word into the value of the field, or into one of its values. Raises UsageError."""
 
 
 def parse_signal(value: str) -> int:
@@ -167,10 +167,10 @@ def _flag(
 
 
 def _more(read: Callable[[str], Any]) -> Parse:
-    """Read every word by itself, into the field to which other flags may have added: `-v` and `--mount` share one."""
+    """Return a parser that adds each word to a field that other flags may share, as `-v` and `--mount` do."""
 
     def parse(given: Given) -> tuple[Any, ...]:
-        items = tuple(map(read, given.words))  # first: a flag that is always refused has no field
+        items = tuple(map(read, given.words))  # before the field is read: a flag that is always refused has none
         return (*given.field, *items)
 
     return parse
@@ -231,25 +231,25 @@ EXEC_FLAGS = tuple(
     for flag in FLAGS
     if flag.name in ("env", "env-file", "interactive", "privileged", "stdin", "tty", "user", "workdir")
 )
-"""The flags of a process that is started where another runs."""
+"""The flags of a process that is started beside another, as by `docker exec`."""
 
 
 def options_from(argv: Sequence[str], table: Sequence[RunFlag] = FLAGS, **more: Any) -> tuple[RunOptions, list[str]]:
-    """Return the options that the words of a line mean, and what follows them: the image and the command.
+    """Parse the words of a line into options and the words that follow them: the image and the command.
 
-    `more` are values of fields. Raises UsageError.
+    `more` sets further fields. Raises UsageError.
     """
     parsed = parse_flags(argv, table, mixed=False)
     return options_of_flags(parsed, **more), parsed.arguments
 
 
 def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
-    """Return the options that flags mean, which may have been sorted beside others; `more` are values of fields."""
+    """Return the options for parsed flags, ignoring those of other tables; `more` sets further fields."""
     return checked(RunOptions(**(read_fields(FLAGS, parsed.values, _DEFAULTS, os.environ) | more)))
 
 
 def checked(options: RunOptions) -> RunOptions:
-    """Return the options, unless one of them means nothing without another. Raises UsageError."""
+    """Return the options unchanged. Raises UsageError when one of them means nothing without another."""
     if options.detach:
         return options
     for flag, given in (("--name", options.name), ("--detach-from-kernel", options.detach_from_kernel)):
@@ -259,7 +259,7 @@ def checked(options: RunOptions) -> RunOptions:
 
 
 def options_of(arguments: Mapping[str, Any]) -> RunOptions:
-    """The options that keyword arguments mean: by the names of the fields, as values or as the text of a flag."""
+    """Return the options for keyword arguments, which are named like the fields; a value may be the text of a flag."""
     by_field: dict[str, RunFlag] = {flag.field: flag for flag in FLAGS}
     by_field["volumes"] = next(flag for flag in FLAGS if flag.name == "volume")
     values: dict[str, Any] = {}
@@ -286,7 +286,7 @@ def _value(flag: RunFlag, value: Any) -> Any:
 
 
 def input_of(value: Any) -> bytes:
-    """Return the bytes of a value for a process: text, bytes, or a table (with `to_csv`) as CSV. Raises UsageError."""
+    """Return a value as bytes for a process: text, bytes, or a table (with `to_csv`) as CSV. Raises UsageError."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, bytes | bytearray):
@@ -297,7 +297,7 @@ def input_of(value: Any) -> bytes:
 
 
 def environment(options: RunOptions, base: Sequence[str]) -> tuple[str, ...]:
-    """The variables of a process: those of `base`, then those of files, then those given, the last of a name wins."""
+    """Return the variables of a process: those of `base`, of files, and those given; the last of each name wins."""
     variables = dict(_pair(item) for item in base)
     for item in [line for path in options.env_files for line in _lines(path)] + list(options.env):
         name, equals, value = item.partition("=")

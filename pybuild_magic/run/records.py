@@ -1,7 +1,7 @@
-"""The runs in the background that a store knows: a directory each, which the process that hosts the run has locked.
+"""The records of runs in the background: a directory of the store each, locked by the process that hosts the run.
 
-In it are `info.json`, the log, and the socket by which others reach the host. A record whose host is gone stays for a
-day, so that its log can be read, but no longer than the kernel that it belongs to.
+A directory has `info.json`, the log, and the socket by which others reach the host. A record stays for a day after
+its host has ended, so that the log can be read, but no longer than the kernel that it belongs to.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from ..untrusted.printable import visible
 
 KEPT_SECONDS = 24 * 3600.0
 MOST = 20
-"""Records of runs that have ended."""
+"""The most records of ended runs that are kept."""
 _INFO, _LOCK, _NAMES = "info.json", "lock", "names.lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The process that a run ends with, and when that began, since numbers of processes are used again."""
+    """The process that a run ends with. Its start time tells it from a later process with the same number."""
 
     pid: int
     began: str
 
     @property
     def alive(self) -> bool:
-        """Whether it is still there."""
+        """Whether the process is still there."""
         return _began(self.pid) == self.began
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """A run in the background as its host has told it last."""
+    """The state of a run in the background, as its host last wrote it."""
 
     id: str
     name: str
@@ -50,18 +50,18 @@ class RunInfo(msgspec.Struct, frozen=True):
     created: float
     """Seconds since 1970."""
     owner: Owner | None = None
-    """Whom it ends with; None for one that goes on by itself."""
+    """The process that the run ends with; None for a run that goes on by itself."""
     exit_code: int | None = None
-    """None as long as it has not ended."""
+    """None until the run has ended."""
     error: str = ""
-    """Why it could not be begun."""
+    """Why the run could not be started."""
     ended: float = 0.0
     told: tuple[str, ...] = ()
-    """Its limits, and what of it does not hold."""
+    """Its limits, and what was asked for but does not hold."""
 
 
 class Record:
-    """A run in the background."""
+    """The record of a run in the background."""
 
     def __init__(self, directory: Path, info: RunInfo) -> None:
         self.directory = directory
@@ -79,36 +79,36 @@ class Record:
         return lock is None
 
     def state(self) -> str:
-        """`running`, `exited (3)`, or `killed` where its host was."""
+        """Return `running`, `exited (3)`, or `killed` if its host was."""
         if self.running:
             return "running"
         code = self.info.exit_code if self.info.exit_code is not None else self.fresh().info.exit_code
         return "killed" if code is None else f"exited ({code})"
 
     def fresh(self) -> Record:
-        """It as it is now. Raises UsageError when it is gone."""
+        """Return the record as it is now. Raises UsageError when it is gone."""
         record = read_record(self.directory)
         if record is None:
             raise UsageError(f"The run {self.info.name} is gone.", hint="%build ps -a lists those that are known.")
         return record
 
     def write(self, info: RunInfo) -> None:
-        """Note how it is now."""
+        """Write the new state of the run."""
         self.info = info
         path = self.directory / _INFO
         path.with_suffix(".tmp").write_bytes(msgspec.json.encode(info))
         path.with_suffix(".tmp").rename(path)
 
     def remove(self) -> None:
-        """Forget it."""
+        """Remove the record and the log."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | None) -> tuple[Record, int]:
-    """Make the record of a run, and lock it: who has the descriptor is its host.
+    """Make the record of a run, and lock it: the process that has the descriptor is the host.
 
-    `name` is made of the image's where it is "". Raises UsageError for a name that cannot be one, or that a run has
-    which goes on.
+    If `name` is "", one is made from the image's name. Raises UsageError for an invalid name, or for the name of a run
+    that is still going.
     """
     if name and not _NAME.fullmatch(name):
         raise UsageError(f"{visible(name)!r} cannot be the name of a run: it is made of letters, digits, _, . and -.")
@@ -132,7 +132,7 @@ def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | N
 
 
 def records() -> list[Record]:
-    """Return the runs that are known, the newest first; those that nobody can want any more are removed."""
+    """Return all records, the newest first, after removing those that are out of date."""
     records = [record for place in _root().iterdir() if place.is_dir() and (record := read_record(place)) is not None]
     records.sort(key=lambda record: -record.info.created)
     kept: list[Record] = []
@@ -150,7 +150,7 @@ def records() -> list[Record]:
 
 
 def find_record(name: str) -> Record:
-    """Return the run of a name, or of the beginning of an ID. Raises UsageError."""
+    """Return the run with this name, or whose ID begins so. Raises UsageError."""
     known = records()
     matches = [record for record in known if record.info.name == name]
     matches = matches or [record for record in known if len(name) > 1 and record.info.id.startswith(name)]
@@ -163,19 +163,19 @@ def find_record(name: str) -> Record:
 
 
 def read_record(directory: Path) -> Record | None:
-    """Return the run of a directory; None when there is none."""
+    """Return the record in a directory; None when there is none."""
     with suppress(OSError, msgspec.DecodeError):
         return Record(directory, msgspec.json.decode((directory / _INFO).read_bytes(), type=RunInfo))
     return None
 
 
 def this_process() -> Owner:
-    """Return the process that this is."""
+    """Return this process as an owner."""
     return Owner(os.getpid(), _began(os.getpid()))
 
 
 def _began(pid: int) -> str:
-    """Return when a process began, as Linux counts it; "" when there is none."""
+    """Return when a process began, in Linux's own units; "" when there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
@@ -189,7 +189,7 @@ def _root() -> Path:
 
 @contextmanager
 def _names() -> Generator[None]:
-    """Nobody else takes a name meanwhile."""
+    """Keep others from taking a name during the block."""
     try:
         lock = lock_file_waiting(_root() / _NAMES)
     except OSError as error:

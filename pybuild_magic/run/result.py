@@ -1,4 +1,4 @@
-"""The result of a process: its end, its output and its changes."""
+"""The result of a process: its exit code, its output and its changes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ if TYPE_CHECKING:
     from ..results.difference import Difference
 
 LIMIT = 64 << 20
-"""Bytes of each stream that are kept: the first ones."""
+"""How many of the first bytes of each stream are kept."""
 
 
 NOT_A_PROGRAM = 255
-"""The exit code of a file that is no program, which runc tells only when it has started: it is not 126."""
+"""The exit code for a file that is not a program. It is not 126, since runc finds this out only once it has started."""
 
 
 def code_of(code: int, error: str) -> int:
-    """Return the exit code that `docker run` and `docker exec` have for a process of the code and the error."""
+    """Return the exit code of `docker run` and `docker exec` for a process that ended with this code and error."""
     return NOT_A_PROGRAM if error.endswith("exec format error") else code
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended: `exit_code` is its own, 128+n for signal n, 127 and 126 when it could not be started."""
+    """How a process ended.
+
+    `exit_code` is its own, 128+n for signal n, or 127 or 126 when it could not be started.
+    """
 
     exit_code: int
     stdout: bytes
@@ -31,15 +34,15 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     duration: float
     """Seconds."""
     truncated: bool = False
-    """Whether it wrote more than is kept here."""
+    """Whether the process wrote more than is kept here."""
     changes: Difference | None = None
-    """The changes of its files, when they were asked for."""
+    """The changes of files, if they were asked for."""
     image: str = ""
-    """The name of the image that was made of what it left."""
+    """The name of the image that was made of the files that the process left."""
     limits: str = ""
-    """The limits of all its processes, and by what they held."""
+    """The limits of all its processes, and the means that enforced them."""
     warnings: tuple[str, ...] = ()
-    """Sentences about what was asked for and did not hold, or held otherwise."""
+    """Sentences about what was asked for but did not hold, or held in another way."""
 
     @property
     def text(self) -> str:
@@ -62,7 +65,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Captured:
-    """The bytes of one stream, of which the first are kept."""
+    """The first bytes of a stream."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.data = bytearray()
@@ -70,7 +73,7 @@ class Captured:
         self._limit = limit
 
     def add(self, data: bytes) -> bytes:
-        """Keep what there is room for; returns that."""
+        """Keep as much of the data as there is room for, and return that part."""
         kept = data[: self._limit - len(self.data)]
         self.data += kept
         self.truncated = self.truncated or len(kept) < len(data)

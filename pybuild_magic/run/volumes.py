@@ -1,4 +1,4 @@
-"""Volumes of a process, from the machine or in memory: `-v`, `--mount` and `--tmpfs`, as `docker run` reads them."""
+"""Volumes of a process, from the machine, the store or memory: `-v`, `--mount` and `--tmpfs` as in `docker run`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _TMPFS = re.compile(r"mode=0?[0-7]{1,4}|(uid|gid|nr_inodes)=\d+|rw|exec|noexec|n
 
 
 class Volume(msgspec.Struct, frozen=True):
-    """A mount at `target`, an absolute path: the file or directory `source` of the machine, or "" for memory.
+    """A mount at the absolute path `target`.
 
-    A `named` one is the volume of the store that `source` names.
+    `source` is a file or directory of the machine, or the name of a volume of the store if `named`; "" is memory.
     """
 
     target: str
@@ -31,15 +31,15 @@ class Volume(msgspec.Struct, frozen=True):
     readonly: bool = False
     named: bool = False
     copy: bool = True
-    """Whether a volume that is empty gets what the image has there."""
+    """Whether an empty volume gets the files that the image has at the target."""
     create: bool = False
-    """Whether a directory is made where there is none, as `-v` does and `--mount` does not."""
+    """Whether a missing directory is created, as `-v` does and `--mount` does not."""
     size: int = 0
     options: str = ""
 
 
 def parse_volume(value: str) -> Volume:
-    """One `-v SOURCE:PATH[:ro]`. Raises UsageError."""
+    """Parse the value of `-v SOURCE:PATH[:ro]`. Raises UsageError."""
     parts = value.split(":")
     options = parts.pop().split(",") if len(parts) == 3 else []
     if len(parts) != 2 or not all(parts):
@@ -59,7 +59,7 @@ def parse_volume(value: str) -> Volume:
 
 
 def check_volume_name(name: str, hint: str = "") -> str:
-    """Return the name of a volume. Raises UsageError for what can be none."""
+    """Return the name of a volume unchanged. Raises UsageError for an invalid name."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a volume: it is made of letters, digits, _, . and -.", hint=hint
@@ -68,7 +68,7 @@ def check_volume_name(name: str, hint: str = "") -> str:
 
 
 def parse_mount(value: str) -> Volume:
-    """One `--mount type=bind|volume,source=…,target=PATH[,readonly]` or `type=tmpfs,…`. Raises UsageError."""
+    """Parse `--mount type=bind|volume,source=…,target=PATH[,readonly]` or `type=tmpfs,…`. Raises UsageError."""
     fields = _mount_fields(value)
     kind = fields.pop("type", "volume")
     source = next((fields.pop(key) for key in ("source", "src") if key in fields), "")
@@ -94,7 +94,7 @@ def parse_mount(value: str) -> Volume:
 
 
 def _mount_fields(value: str) -> dict[str, str]:
-    """Return the fields of a `--mount`: all are pairs but `readonly`, which may stand alone."""
+    """Return the fields of a `--mount`: `key=value` pairs, except that `readonly` may stand alone."""
     pairs: dict[str, str] = {}
     for field in split_csv(value, "--mount"):
         key, equals, text = field.partition("=")
@@ -106,7 +106,7 @@ def _mount_fields(value: str) -> dict[str, str]:
 
 
 def parse_tmpfs(value: str) -> Volume:
-    """One `--tmpfs PATH[:OPTIONS]`. Raises UsageError."""
+    """Parse the value of `--tmpfs PATH[:OPTIONS]`. Raises UsageError."""
     target, _, text = value.partition(":")
     words = [word for word in text.split(",") if word]
     size = next((parse_size(word.partition("=")[2], "--tmpfs size") for word in words if word.startswith("size=")), 0)
@@ -132,10 +132,10 @@ def _target(target: str, value: str) -> str:
 def to_mounts(
     volumes: tuple[Volume, ...], places: Mapping[str, Path] | None = None, snapshot: tuple[str, ...] = ()
 ) -> tuple[SandboxMount, ...]:
-    """Return the mounts of a sandbox, outer ones first; of several at one path the last. Raises UsageError.
+    """Return the mounts of a sandbox, outer ones first; at each path only the last. Raises UsageError.
 
-    `places` are the directories of named volumes, which have to be held (`named.held_volumes`); one that is empty gets
-    what `snapshot` has at its target.
+    `places` are the directories of named volumes, which the caller holds (`named.held_volumes`); an empty one gets the
+    files that `snapshot` has at its target.
     """
     by_target = {volume.target.rstrip("/"): volume for volume in volumes}
     return tuple(_mount(by_target[target], places or {}, snapshot) for target in sorted(by_target))
