@@ -1,6 +1,6 @@
-"""The session: what the user's side offers a builder while a build runs, whichever builder it is.
+"""The session: the user's side of a build, on which any builder calls while it works.
 
-Local directories, secrets, SSH agents, credentials of registries, and the places where results go.
+It offers local directories, secrets, SSH agents, credentials of registries, and the places where results go.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Session:
-    """One user's side of one build. `local_dirs` has `context`, `dockerfile` and the named contexts."""
+    """The user's side of a build. `local_dirs` has `context`, `dockerfile` and the named contexts."""
 
     def __init__(
         self,
@@ -54,6 +54,6 @@ class Session:
         self.secrets = secrets or SecretStore()
         self.ssh = ssh or SSHAgents()
         self.auth = auth
-        """None: without credentials."""
+        """None offers no credentials."""
         self.sinks = dict(sinks or {})
-        """By the `id` of the request's exporter."""
+        """The places where results go, by the `id` of the request's exporter."""

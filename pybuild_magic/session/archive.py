@@ -20,14 +20,14 @@ from .walk import compile_filter, walk_folder
 class TarSource:
     """The files of a tar archive (plain, gzip, bzip2, xz or zstd), with the owners that it records.
 
-    Raises `ContextError` for bytes that are no tar archive, and for entries whose names leave the root.
+    Raises `ContextError` for bytes that are not a tar archive, and for entries whose names lead out of the root.
     """
 
     key = ""
 
     def __init__(self, archive: bytes | BinaryIO | str | os.PathLike[str]) -> None:
         self.path = Path(archive) if isinstance(archive, str | os.PathLike) else None
-        """The archive's file, when it is one."""
+        """The path of the archive, if it is a file of the disk."""
         self._members: dict[str, Member] = {}
         self._children: dict[str, set[str]] = {"": set()}
         self._names = 0
@@ -54,16 +54,16 @@ class TarSource:
                 if self._names > MAX_NAMES:
                     raise SourceError(f"the names of its directories have more than {MAX_NAMES} bytes")
             if name in names:
-                break  # and so are all the directories above
+                break  # the directories above it are known too
             names.add(name)
             path = folder
 
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
-        """As `LocalDir.walk`."""
+        """See `LocalDir.walk`."""
         return walk_folder(_TarFolder(self, ""), compile_filter(self, wanted))
 
     def stat(self, path: str) -> FileStat | None:
-        """As `LocalDir.stat`."""
+        """See `LocalDir.stat`."""
         member = self._members.get(path)
         if path in self._children and (member is None or not member.entry.is_dir):
             return FileStat(path, st.S_IFDIR | 0o755)
@@ -84,11 +84,11 @@ class TarSource:
         )
 
     def names(self, path: str) -> list[str]:
-        """As `LocalDir.names`."""
+        """See `LocalDir.names`."""
         return by_bytes(list(self._children.get(path, ())))
 
     def open(self, path: str) -> BinaryIO:
-        """As `LocalDir.open`."""
+        """See `LocalDir.open`."""
         member = self._members.get(path)
         seen: set[str] = set()
         while member is not None and member.entry.type == HARDLINK and member.entry.path not in seen:
@@ -99,10 +99,10 @@ class TarSource:
         return self._tar.open(member)
 
     def descriptor(self, path: str) -> None:
-        """No file of this machine."""
+        """Return None: entries are not files of this machine."""
 
     def capability(self, path: str) -> bytes:
-        """As `LocalDir.capability`."""
+        """See `LocalDir.capability`."""
         member = self._members.get(path)
         return member.entry.xattrs.get(CAPABILITY, b"") if member else b""
 

@@ -1,7 +1,8 @@
 """Credentials for registries as Docker keeps them: `config.json`, and the credential helpers that it names.
 
-Source: docker/cli's `config/configfile` and `config/credentials`, docker-credential-helpers' protocol. Read anew
-each time, so that a `docker login` while the kernel runs counts. Nothing is logged, and no message has a secret.
+Source: docker/cli's `config/configfile` and `config/credentials`, docker-credential-helpers' protocol. All is read
+anew each time, so that a `docker login` while the kernel runs counts. Nothing is logged, and no message has a
+secret.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _HUB_KEY = "https://index.docker.io/v1/"
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TOKEN_USER = "<token>"  # noqa: S105 - the user name that marks an identity token, not a secret
 _TIMEOUT = 30
-"""Seconds; a helper may ask the user to unlock a keychain."""
+"""Seconds to wait for a helper, which may ask the user to unlock a keychain."""
 
 
 class _AuthEntry(msgspec.Struct):
@@ -34,7 +35,7 @@ class _AuthEntry(msgspec.Struct):
     registrytoken: str = ""
 
     def credentials(self) -> Credentials | None:
-        """Return the entry's credentials; None for the empty one that a credential store leaves behind."""
+        """Return the entry's credentials; None for the empty entry that a credential store leaves behind."""
         username, password = self.username, self.password
         if self.auth:
             try:
@@ -60,14 +61,14 @@ class _Answer(msgspec.Struct, rename="pascal"):
 
 
 class _HelperError(Exception):
-    """A credential helper that could not be asked; the message continues a sentence."""
+    """A credential helper could not be asked; the message continues a sentence."""
 
 
 class DockerAuth:
-    """The user's own credentials: those that `docker login` made."""
+    """The user's own credentials, as `docker login` stored them."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        """`environ` has DOCKER_CONFIG, DOCKER_AUTH_CONFIG, HOME and PATH; the process's own by default."""
+        """`environ` has DOCKER_CONFIG, DOCKER_AUTH_CONFIG, HOME and PATH; it defaults to that of this process."""
         self._environ = os.environ if environ is None else environ
 
     @property
@@ -78,7 +79,7 @@ class DockerAuth:
         return Path(directory or (Path(home) if home else Path("~").expanduser()) / ".docker") / "config.json"
 
     def hosts(self) -> tuple[str, ...]:
-        """Return the domains that the file has something about, as references name them."""
+        """Return the domains that the file mentions, in the form in which references name them."""
         try:
             config = _decode(self.path.read_bytes())
         except OSError:
@@ -90,11 +91,11 @@ class DockerAuth:
         return tuple(dict.fromkeys(DEFAULT_DOMAIN if name in hub else name for name in names))
 
     def credentials(self, host: str) -> Credentials | None:
-        """Return those for a registry's domain (`docker.io`, `localhost:5000`), or None: then nobody is logged in."""
+        """Return the credentials for a registry's domain (`docker.io`, `localhost:5000`); None without a login."""
         return self._find(host)[0]
 
     def looked(self, host: str) -> str:
-        """Return where they are looked for, and with what success, as the end of a sentence."""
+        """Return where credentials were looked for and whether they were found, as the end of a sentence."""
         credentials, where = self._find(host)
         who = (
             f' (user "{credentials.username}")'
@@ -104,7 +105,7 @@ class DockerAuth:
         return f"{'credentials' + who + ' were found in' if credentials else 'no credentials are in'} {where}"
 
     def _find(self, host: str) -> tuple[Credentials | None, str]:
-        """(credentials, the place they were or were not found in)."""
+        """Return the credentials, if any, and the place that was searched."""
         if inline := self._environ.get("DOCKER_AUTH_CONFIG"):
             entry = _entry(_decode(inline.encode()), host)
             if entry:
@@ -183,7 +184,7 @@ def _entry(config: _Config | None, host: str) -> Credentials | None:
     for key in _keys(host):
         if (entry := config.auths.get(key)) and (credentials := entry.credentials()):
             return credentials
-    # `docker login https://host/v1/` and its like: the host alone counts.
+    # Keys such as that of `docker login https://host/v1/` are compared by their host alone.
     wanted = {_bare(key) for key in _keys(host)}
     for key, entry in config.auths.items():
         if _bare(key) in wanted and (credentials := entry.credentials()):

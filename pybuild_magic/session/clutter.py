@@ -1,4 +1,4 @@
-"""The reasons of a context's size: its largest directories, and those that hardly anybody wants in an image."""
+"""The reasons for a context's size: its largest directories, and those that hardly anyone wants in an image."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from ..errors import ContextError
 from ..golang.patternmatcher import read_ignore
 
 LARGE = 100_000_000
-"""Bytes of a copy from which on its user is told what they are."""
+"""The bytes of a copy from which on the user is told what makes it large."""
 
 _ANYWHERE = frozenset(
     {".git", ".hg", ".svn", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
     | {".tox", ".nox", ".dvc", "node_modules", ".cache", ".virtual_documents"}
 )
-"""Names of directories that are made again, or are of use on the machine of their user alone."""
+"""Names of directories that can be made again, or that are useful only on the user's own machine."""
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
-"""Files that mark a virtual environment: one of venv, virtualenv or uv, and one of conda."""
+"""Files that mark an environment: of venv, virtualenv or uv, and of conda."""
 _DATA = frozenset(
     {"csv", "tsv", "parquet", "feather", "arrow", "npy", "npz", "h5", "hdf5", "nc", "zarr", "tfrecord"}
     | {"safetensors", "pt", "pth", "ckpt", "onnx", "gguf", "sqlite", "db", "zip", "jsonl", "mp4", "wav"}
 )
 _MOSTLY = 0.9
-"""The part of a directory that one in it has, from which on that one is told instead."""
+"""The share of a directory from which on one of its subdirectories is named instead of it."""
 _SHOWN = 3
 
 
 class Clutter(msgspec.Struct, frozen=True):
-    """The composition of a directory tree. Sizes are in bytes, paths have no slash at either end."""
+    """The composition of a directory tree. Sizes are in bytes; paths have no slash at either end."""
 
     total: int
     largest: tuple[tuple[str, int], ...]
     """The largest directories."""
     ignorable: tuple[tuple[str, int], ...]
-    """Patterns for `.dockerignore`, and what each would leave out; the largest first."""
+    """Patterns for `.dockerignore`, and the bytes that each would leave out, the largest first."""
     data: tuple[tuple[str, int], ...]
-    """Of the largest directories those that are data for the most part: to be mounted, perhaps, and not copied."""
+    """Those of the largest directories that are mostly data, which may better be mounted than copied."""
 
     def sentence(self) -> str:
-        """Return the size, and where it comes from."""
+        """Return a sentence with the size and the directories that make most of it."""
         return f"{_mb(self.total)}, most of it in {_listing(self.largest)}." if self.largest else f"{_mb(self.total)}."
 
     def advice(self, root: Path) -> str:
-        """Return advice to leave parts of the context `root` out, and how; "" when there is none."""
+        """Return advice on what to leave out of the context `root`, and how; "" when there is none."""
         command = "%build ignore"
         if root != (here := Path.cwd()):
             place = root.relative_to(here) if root.is_relative_to(here) else root
@@ -62,21 +62,21 @@ class Clutter(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """The patterns of a context's `.dockerignore`, with the bytes that they leave out."""
+    """The patterns of a context's `.dockerignore`, and what the new ones leave out."""
 
     path: str
     added: tuple[tuple[str, int], ...]
-    """The patterns that are new, and the bytes that each leaves out; 0 where that is not known."""
+    """The new patterns, and the bytes that each leaves out; 0 when unknown."""
     patterns: tuple[str, ...]
     data: tuple[tuple[str, int], ...]
-    """Large directories of data that are left in, and their bytes."""
+    """Large directories of data that are not left out, and their bytes."""
 
 
 def leave_out(root: Path, patterns: Sequence[str] = (), dockerfile: Path | None = None) -> LeftOut:
     """Add patterns to the `.dockerignore` of a directory: those given, or those of what images seldom need.
 
-    Where a `dockerfile` has a `.dockerignore` of its own, they go there: its builds read no other. Raises
-    ContextError when that cannot be written.
+    If `dockerfile` has its own `DOCKERFILE.dockerignore`, they go there, since its builds read no other. Raises
+    ContextError when the file cannot be written.
     """
     survey = look_at(files_of(root))
     sizes = dict(survey.ignorable)
@@ -109,9 +109,9 @@ def _listing(sizes: Iterable[tuple[str, int]]) -> str:
 
 
 def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
-    """Sum up files, given by path and bytes."""
+    """Sum up files, which are given by path and bytes."""
     direct: dict[str, list[int]] = {}
-    """By directory: the bytes of the files right in it, and of those that are data."""
+    """By directory: the bytes of the files directly in it, and of those that are data."""
     environments: set[str] = set()
     for path, size in files:
         folder, _, name = path.rpartition("/")
@@ -147,7 +147,7 @@ def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
 
 
 def _up_to(folder: str) -> Iterator[str]:
-    """Yield a directory and those that it is in, the outermost first; none for the root."""
+    """Yield the directories that a path goes through and the directory itself, the outermost first; not the root."""
     at = folder.find("/")
     while at >= 0:
         yield folder[:at]
@@ -165,7 +165,7 @@ def _pattern(folder: str, environments: set[str]) -> str:
 
 
 def _largest(sizes: dict[str, int]) -> list[tuple[str, int]]:
-    """Return the largest directories, none in another."""
+    """Return the largest directories, none of which is inside another."""
     children: dict[str, list[str]] = {}
     for path in sizes:
         children.setdefault(path.rpartition("/")[0], []).append(path)
@@ -181,7 +181,10 @@ def _largest(sizes: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def files_of(root: Path) -> Iterator[tuple[str, int]]:
-    """Yield the files of a directory by their paths below it; links are not followed, the unreadable is left out."""
+    """Yield the files of a directory, by path below it, and their bytes.
+
+    Links are not followed, and directories that cannot be read are left out.
+    """
     todo = [""]
     while todo:
         folder = todo.pop()

@@ -17,17 +17,17 @@ from .walk import compile_filter, walk_folder
 
 _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
 _OPEN = 64
-"""Directories of a walk that are open at once."""
+"""How many directories a walk keeps open at once."""
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""Errors of a path that leads nowhere, or has vanished or become a link meanwhile."""
+"""The errors for a path that leads nowhere, or that has vanished or become a link meanwhile."""
 _FORMAT = 0o170000
 _FILE = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC | at.O_NONBLOCK
 
 
 class DirSource:
-    """The directory `root`, which may itself be a symbolic link. Raises `ContextError` when it is no directory.
+    """The directory `root`, which may itself be a symbolic link. Raises `ContextError` when it is not a directory.
 
-    Every path below it is opened component by component and no symbolic link is followed, so that a tree that
+    Every path below it is opened component by component, and no symbolic link is followed, so that a tree that
     changes while it is read cannot lead elsewhere.
     """
 
@@ -44,7 +44,7 @@ class DirSource:
         return str(self.root)
 
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
-        """As `LocalDir.walk`. Raises `ContextError` for a wanted directory that cannot be read."""
+        """See `LocalDir.walk`. Raises `ContextError` for a wanted directory that cannot be read."""
         matcher = compile_filter(self, wanted)
         try:
             root = _OpenFolder(at.open(self.root, _DIRECTORY), {})
@@ -53,13 +53,13 @@ class DirSource:
         return walk_folder(root, matcher)
 
     def stat(self, path: str) -> FileStat | None:
-        """As `LocalDir.stat`; a hard link counts as a file of its own."""
+        """See `LocalDir.stat`; a hard link counts as a separate file."""
         folder, _, name = path.rpartition("/")
         fd = self._folder(folder)
         return None if fd is None or name in ("", "..") else _OpenFolder(fd, None).stat(name, path)
 
     def names(self, path: str) -> list[str]:
-        """As `LocalDir.names`."""
+        """See `LocalDir.names`."""
         fd = self._folder(path)
         try:
             return [] if fd is None else by_bytes(at.listdir(fd))
@@ -67,7 +67,7 @@ class DirSource:
             raise _unreadable(path, error) from error
 
     def open(self, path: str) -> BinaryIO:
-        """As `LocalDir.open`: an unbuffered file with a real descriptor."""
+        """See `LocalDir.open`; the file is unbuffered and has a real descriptor."""
         fd = self.descriptor(path)
         if not st.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
@@ -75,7 +75,7 @@ class DirSource:
         return os.fdopen(fd, "rb", buffering=0)
 
     def descriptor(self, path: str) -> int:
-        """As `LocalDir.descriptor`."""
+        """See `LocalDir.descriptor`."""
         folder, _, name = path.rpartition("/")
         fd = self._folder(folder)
         if fd is None or name == "..":
@@ -86,7 +86,7 @@ class DirSource:
             raise ContextError(f"{path} of the context cannot be read: {error.strerror}.") from error
 
     def capability(self, path: str) -> bytes:
-        """As `LocalDir.capability`."""
+        """See `LocalDir.capability`."""
         fd = self.descriptor(path)
         try:
             return os.getxattr(fd, CAPABILITY)
@@ -96,7 +96,7 @@ class DirSource:
             os.close(fd)
 
     def _folder(self, path: str) -> int | None:
-        """Return a descriptor of a directory, valid until this thread asks for another one."""
+        """Return a descriptor of a directory, which is valid until this thread asks for another."""
         known: tuple[str, _Descriptor] | None = getattr(self._local, "folder", None)
         if known is not None and known[0] == path:
             return known[1].fd
@@ -115,7 +115,7 @@ class DirSource:
 
 
 class _Descriptor:
-    """A file descriptor that is closed with its last reference."""
+    """A file descriptor that is closed when the last reference to it goes."""
 
     __slots__ = ("fd",)
 
@@ -134,7 +134,8 @@ def _unreadable(path: str, error: OSError) -> ContextError:
 class _OpenFolder:
     """A directory of the walk; `seen` maps hard-linked inodes to their first path.
 
-    It is a file descriptor, which those far above the newest do without until the walk comes back to them.
+    It has an open descriptor. Directories far above the deepest one close theirs, and open it again when the walk
+    comes back to them, so that a deep tree does not use up the limit of open files.
     """
 
     __slots__ = ("_above", "_closed", "_fd", "_name", "_place", "_seen")
@@ -174,7 +175,7 @@ class _OpenFolder:
         try:
             status = at.stat(name, dir_fd=self._open, follow_symlinks=False)
             mode = status.st_mode if HAS_MODES else made_up_mode(status.st_mode)
-            if mode & _FORMAT == st.S_IFREG and (status.st_nlink == 1 or self._seen is None):  # nearly always
+            if mode & _FORMAT == st.S_IFREG and (status.st_nlink == 1 or self._seen is None):  # nearly all files
                 return FileStat(
                     path, mode, status.st_size, status.st_mtime_ns, 0, 0, "", 0, 0,
                     status.st_ino, status.st_dev, status.st_ctime_ns,
@@ -186,7 +187,7 @@ class _OpenFolder:
             raise ContextError(f"{path} of the context cannot be read: {error.strerror or error}.") from error
 
     def _special(self, name: str, path: str, status: os.stat_result, mode: int) -> FileStat:
-        """Return what is no regular file, or one of several names."""
+        """Return an entry that is not a regular file, or that has several names."""
         size, link = status.st_size, ""
         major = minor = 0
         kind = mode & _FORMAT

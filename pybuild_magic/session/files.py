@@ -1,4 +1,4 @@
-"""A directory that is offered to a builder: files with their metadata, walked in BuildKit's order, and opened."""
+"""A directory offered to a builder: files that are walked in BuildKit's order, with their metadata, and opened."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import msgspec
 from ..errors import ContextError
 
 CAPABILITY = "security.capability"
-"""The one extended attribute that image layers carry."""
+"""The only extended attribute that image layers have."""
 
 
 class FileStat(msgspec.Struct, gc=False):
-    """One file of a local directory, as BuildKit's client describes it (fsutil's `Stat`).
+    """A file of a local directory, as BuildKit's client describes it (fsutil's `Stat`).
 
     `path` is relative, without leading or trailing slash. `mode` has the type bits of `st_mode`; a socket
-    counts as an empty regular file. `link` is a symbolic link's target, or, for a further hard link of a regular
-    file, the path of the first one. Owners are 0, as BuildKit's client sends them. `ino`, `dev` and `ctime_ns` are 0
-    where there are none; they tell whether a file is still the one that was hashed before.
+    counts as an empty regular file. `link` is the target of a symbolic link or, for another name of a regular file,
+    the path of its first name. Owners are 0, as BuildKit's client sends them. `ino`, `dev` and `ctime_ns` show whether
+    a file is still the one that was hashed before; they are 0 for files that are not on a disk.
     """
 
     path: str
@@ -37,9 +37,10 @@ class FileStat(msgspec.Struct, gc=False):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which files of a directory are wanted: patterns of `.dockerignore`, and paths whose links are followed.
+    """The choice of files of a directory: patterns as in `.dockerignore`, and paths whose links are followed.
 
-    With `include` or `follow`, only what they match (and the directories above it); never what `exclude` matches.
+    With `include` or `follow`, only the files that they match are wanted, with the directories above these. Files that
+    `exclude` matches are never wanted.
     """
 
     include: tuple[str, ...] = ()
@@ -52,19 +53,19 @@ class LocalDir(Protocol):
 
     @property
     def key(self) -> str:
-        """Names the directory from build to build, for what is remembered about its files; "" for none."""
+        """The name under which facts about its files are remembered from build to build; "" remembers nothing."""
         ...
 
     def walk(self, wanted: Filter = ...) -> Iterator[FileStat]:
-        """Return the wanted files: depth first, each directory before what is in it, names in byte order."""
+        """Yield the wanted files: depth first, each directory before its content, names in byte order."""
         ...
 
     def stat(self, path: str) -> FileStat | None:
-        """Return one file, without following a link at the end of `path` or on the way."""
+        """Return the file at `path`, or None, without following a link at its end or on the way."""
         ...
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a directory ("" is the root), in byte order; empty for what is no directory."""
+        """Return the names in a directory ("" is the root) in byte order; [] if it is not a directory."""
         ...
 
     def open(self, path: str) -> BinaryIO:
@@ -72,16 +73,16 @@ class LocalDir(Protocol):
         ...
 
     def descriptor(self, path: str) -> int | None:
-        """As `open`, as a file descriptor that the caller closes; None where a file is not one of this machine."""
+        """Open a file, as a descriptor that the caller closes; None if it is not a file of this machine."""
         ...
 
     def capability(self, path: str) -> bytes:
-        """Return a regular file's `security.capability` attribute; empty for none."""
+        """Return a regular file's `security.capability` attribute; b"" if it has none."""
         ...
 
 
 def clean(path: str) -> str:
-    """Return a relative path in normal form. Raises `ContextError` for one that is absolute or leaves its root."""
+    """Return a relative path in normal form. Raises `ContextError` if it is absolute or leads out of its root."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts or "\0" in path or not parts:
         raise ContextError(f"{path!r} is not a path inside the context.", hint="Use relative paths without '..'.")
@@ -89,7 +90,7 @@ def clean(path: str) -> str:
 
 
 def by_bytes(names: list[str]) -> list[str]:
-    """`names` sorted as their bytes are, which is how BuildKit orders directories."""
+    """Return `names` sorted by their bytes, which is how BuildKit orders directories."""
     names.sort()
     if not "".join(names).isascii():
         names.sort(key=lambda name: name.encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""A build context that is a dict of a notebook: paths to text or bytes, never written to disk."""
+"""A build context that is a dict of a notebook, from paths to text or bytes, and never written to disk."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .files import Files, FileStat, Filter, by_bytes, clean
 from .walk import compile_filter, walk_folder
 
 MTIME = 315_532_800_000_000_000
-"""The time of every file, in nanoseconds: 1980, the first that every archive format can hold."""
+"""The time of every file, in nanoseconds: 1980, the earliest that every archive format can hold."""
 
 _Tree = dict[str, "bytes | _Tree"]
 
 
 class MemorySource:
-    """Files by path, with mode 0644 in directories of mode 0755. Raises `ContextError` for paths out of it."""
+    """Files by path, with mode 0644, in directories of mode 0755. Raises `ContextError` for a path out of the root."""
 
     key = ""
 
@@ -39,7 +39,7 @@ class MemorySource:
 
     @property
     def digest(self) -> str:
-        """Of all paths and contents: hexadecimal, the same for the same files."""
+        """A hexadecimal digest of all paths and contents: the same files have the same digest."""
         hashed = hashlib.sha256()
         for entry in self.walk():
             data = self._find(entry.path)
@@ -48,31 +48,31 @@ class MemorySource:
         return hashed.hexdigest()
 
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
-        """As `LocalDir.walk`."""
+        """See `LocalDir.walk`."""
         return walk_folder(_DictFolder(self._tree), compile_filter(self, wanted))
 
     def stat(self, path: str) -> FileStat | None:
-        """As `LocalDir.stat`."""
+        """See `LocalDir.stat`."""
         content = self._find(path)
         return None if content is None else _stat(content, path)
 
     def names(self, path: str) -> list[str]:
-        """As `LocalDir.names`."""
+        """See `LocalDir.names`."""
         content = self._find(path)
         return by_bytes(list(content)) if isinstance(content, dict) else []
 
     def open(self, path: str) -> BinaryIO:
-        """As `LocalDir.open`."""
+        """See `LocalDir.open`."""
         content = self._find(path)
         if not isinstance(content, bytes):
             raise ContextError(f"{path} is not a file of the context.")
         return io.BytesIO(content)
 
     def descriptor(self, path: str) -> None:
-        """No file of this machine."""
+        """Return None: the files are not on this machine's disk."""
 
     def capability(self, path: str) -> bytes:  # noqa: ARG002
-        """None of the files has one."""
+        """Return b"": no file has the attribute."""
         return b""
 
     def _find(self, path: str) -> bytes | _Tree | None:

@@ -1,4 +1,4 @@
-"""The secrets of a build: read when a step asks for them, kept nowhere."""
+"""The secrets of a build, which are read when a step asks for them and kept nowhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..errors import UsageError
 from ..portable import user_path
 
 MAX_SIZE = 500 * 1024
-"""Bytes; BuildKit's own limit."""
+"""The most bytes of a secret, as in BuildKit."""
 
 
 class SecretSource(msgspec.Struct, frozen=True):
-    """Where a secret's value is: a file, or an environment variable when `env` is given."""
+    """The source of a secret: the environment variable `env` if given, else a file."""
 
     id: str
     path: str = ""
@@ -25,8 +25,8 @@ class SecretSource(msgspec.Struct, frozen=True):
 class SecretStore:
     """Secrets by id. Raises `UsageError` at once for a file that is missing or too large.
 
-    With neither file nor variable, the variable named as the id is meant if there is one, else the file of that
-    name, as in BuildKit's client.
+    If neither a file nor a variable is given, the id names the variable or, if that is not set, the file, as in
+    BuildKit's client.
     """
 
     def __init__(self, sources: tuple[SecretSource, ...] = (), environ: Mapping[str, str] | None = None) -> None:
@@ -50,7 +50,7 @@ class SecretStore:
             raise UsageError(f"The secret {source.id} has {size} bytes; {MAX_SIZE} is the most that a secret can have.")
 
     def get(self, id: str) -> bytes | None:  # noqa: A002 - BuildKit's name
-        """Return the value now; None for a secret that the build was not given. A variable that is not set is empty."""
+        """Return the current value; b"" for a variable that is not set, and None for a secret that was not given."""
         source = self._sources.get(id)
         if source is None:
             return None

@@ -1,4 +1,4 @@
-"""Where an exporter's result goes on the user's side: a file or a directory."""
+"""The places where an exporter's result goes on the user's side: a file or a directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..portable import at, user_path
 
 
 class FileSink:
-    """A file, or an open binary file, that takes one archive."""
+    """A path or an open binary file that takes an archive."""
 
     def __init__(self, target: str | os.PathLike[str] | BinaryIO) -> None:
         named = isinstance(target, str | os.PathLike)
@@ -23,9 +23,9 @@ class FileSink:
 
     @contextmanager
     def open(self) -> Generator[BinaryIO]:
-        """A file to write to, in any order of `write` and `seek`; what `path` held stays until all is written.
+        """Yield a file to write and seek in. The previous content of the path stays until all is written.
 
-        Raises `ExportError` when it cannot be written, also when the disk is full.
+        Raises `ExportError` when the file cannot be written, for example because the disk is full.
         """
         if self.file is not None:
             yield self.file
@@ -53,13 +53,13 @@ class FileSink:
 
 
 class DirSink:
-    """A directory that takes a tree of files; made when it is missing."""
+    """A directory that takes a tree of files; it is created when missing."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = user_path(path)
 
     def make(self) -> Path:
-        """Return the directory. Raises `ExportError` when it cannot be made or written."""
+        """Create the directory if need be, and return it. Raises `ExportError` when it cannot be created or written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -73,7 +73,7 @@ Sink = FileSink | DirSink
 
 
 def _umask() -> int:
-    """Return the process's umask, read without changing it where the system tells (a change is seen by all threads)."""
+    """Return the process's umask, without changing it where the system allows: a change affects all threads."""
     try:
         with Path("/proc/self/status").open(encoding="utf-8") as status:
             for line in status:

@@ -14,14 +14,14 @@ DEFAULT_ID = "default"
 
 
 class SSHSource(msgspec.Struct, frozen=True):
-    """One `--ssh`: an agent's socket in `paths`, or none for the agent at SSH_AUTH_SOCK."""
+    """The value of `--ssh`: `paths` has an agent's socket, or is empty for the agent at SSH_AUTH_SOCK."""
 
     id: str = DEFAULT_ID
     paths: tuple[str, ...] = ()
 
 
 class SSHAgents:
-    """Agent sockets by id. Raises `UsageError` for what is not an agent's socket."""
+    """Sockets of agents by id. Raises `UsageError` for a path that is not an agent's socket."""
 
     def __init__(self, sources: tuple[SSHSource, ...] = (), environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
@@ -33,7 +33,7 @@ class SSHAgents:
             self._sockets[name] = _socket(name, source.paths, environ)
 
     def get(self, id: str) -> str | None:  # noqa: A002 - BuildKit's name
-        """Return the path of the agent's socket; None for an id that the build was not given."""
+        """Return the path of the agent's socket; None for an agent that was not given."""
         return self._sockets.get(id or DEFAULT_ID)
 
 

@@ -1,4 +1,4 @@
-"""Which commit of which Git repository a local context is, as buildx tells it to a builder that attests provenance."""
+"""The Git repository and commit of a local context, as buildx passes them to a builder that attests provenance."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..untrusted.redaction import redact_url, split_credentials
 from . import DirSource, LocalDir
 
 _SECONDS = 10.0
-"""For one answer of git, which reads a few small files."""
+"""Seconds to wait for an answer of git, which reads a few small files."""
 
 
 def vcs_attributes(local_dirs: Mapping[str, LocalDir], environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return `vcs:revision`, `vcs:source` and each directory's place in the repository that the context is in.
+    """Return `vcs:revision`, `vcs:source` and the path of each directory within the context's repository.
 
-    Without a repository, a commit or git itself they are missing. BUILDX_GIT_INFO=false turns them off,
-    BUILDX_GIT_CHECK_DIRTY=true marks a revision that files differ from. Credentials of the URL are left out.
+    They are left out when there is no repository, no commit or no git, and with BUILDX_GIT_INFO=false. With
+    BUILDX_GIT_CHECK_DIRTY=true, the revision is marked if files differ from it. The URL has no credentials.
     """
     environ = os.environ if environ is None else environ
     context = local_dirs.get("context")
@@ -41,13 +41,13 @@ def vcs_attributes(local_dirs: Mapping[str, LocalDir], environ: Mapping[str, str
 
 
 def _remote(root: Path) -> str:
-    """Return the URL of the remote that the branch follows, or else of `origin` or `upstream`; it is not asked."""
+    """Return the URL of the branch's remote, or else of `origin` or `upstream`, without connecting to it."""
     url = _git(root, "ls-remote", "--get-url")
     return _git(root, "remote", "get-url", "--", "upstream") if url == "origin" else url
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return what git says in `root`; "" when it fails. Nothing that a repository names is run."""
+    """Return the output of git in `root`; "" when it fails. Hooks and programs that a repository names are not run."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
     try:

@@ -1,4 +1,4 @@
-"""Walking a directory with fsutil's include, exclude and follow rules, whatever the directory is made of."""
+"""The walk through a directory with fsutil's rules of include, exclude and follow, for every kind of context."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 WILDCARDS = "*[]?^\\"
 
 _State = tuple[int | None, int | None]
-"""The states of the include and the exclude patterns after the directory above."""
+"""The states of the include and the exclude patterns after matching the directory above."""
 
 
 class Folder(Protocol):
-    """One open directory of a walk."""
+    """An open directory of a walk."""
 
     def entries(self) -> list[tuple[str, bool]]:
-        """(name, is a directory) of each entry, in byte order of the names."""
+        """Return (name, is a directory) of each entry, in byte order of the names."""
         ...
 
     def stat(self, name: str, path: str) -> FileStat | None:
-        """Return the entry `name`, called `path` from the root; None when it has vanished."""
+        """Return the entry `name`, whose path from the root is `path`; None when it has vanished."""
         ...
 
     def enter(self, name: str) -> Folder | None:
-        """Open a directory in it; None when it has vanished or is no directory any more."""
+        """Open a subdirectory; None when it has vanished or is no longer a directory."""
         ...
 
     def close(self) -> None:
-        """Give back what an open directory holds."""
+        """Release the resources of the open directory."""
         ...
 
 
 class Matcher:
-    """The compiled patterns of a Filter, and where a walk need not descend."""
+    """The compiled patterns of a Filter, which also say where a walk need not descend."""
 
     def __init__(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> None:
         from ..golang.patternmatcher import PatternMatcher
@@ -51,7 +51,7 @@ class Matcher:
         self._exception_prefixes = _prefixes(self.exclude, exclusion=True)
 
     def check(self, path: str, directory: bool, parents: _State) -> tuple[bool, bool, _State]:
-        """(wanted, descend, the state to hand down) for one path."""
+        """Return (wanted, descend, the state for the entries below) for a path."""
         included, excluded = parents
         wanted = True
         if self.include is not None:
@@ -70,7 +70,7 @@ class Matcher:
 
 
 def _prefixes(matcher: PatternMatcher | None, *, exclusion: bool) -> list[str] | None:
-    """Paths (with a final slash) that the patterns are about; None when a wildcard could match anywhere."""
+    """Return the paths, with a final slash, of the patterns; None when a wildcard could match anywhere."""
     prefixes: list[str] = []
     for pattern in matcher.patterns if matcher else ():
         if pattern.startswith("!") == exclusion:
@@ -94,11 +94,11 @@ class _Frame:
         self.prefix = prefix
         self.parents = parents
         self.pending = pending
-        """The directory itself, when it is not wanted but something in it may be."""
+        """The directory itself, if it is not wanted but something in it may be."""
 
 
 def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
-    """Yield the files below `root` that `matcher` wants, each directory before what is in it."""
+    """Yield the files below `root` that `matcher` wants, each directory before its content."""
     stack = [_Frame(root, "", (None, None), None)]
     pending = False
     try:
@@ -150,9 +150,9 @@ def compile_filter(source: LocalDir, wanted: Filter) -> Matcher | None:
 
 
 def follow_links(source: LocalDir, paths: tuple[str, ...]) -> list[str] | None:
-    """`paths`, and all that the symbolic links on their way point to inside the root, as include patterns.
+    """Return `paths`, and the targets of the symbolic links on their way within the root, as include patterns.
 
-    None when the root itself is among them, so that everything is wanted.
+    Returns None when the root itself is among them, so that everything is wanted.
     """
     resolved: set[str] = set()
     pending = list(reversed(paths))
