@@ -1,4 +1,4 @@
-# Everything runs from a virtual environment that this file makes; on a bare machine only Python >= 3.11 is needed.
+# Everything runs in a virtual environment that this file creates; a bare machine needs only Python >= 3.11.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -31,7 +31,7 @@ lab: $(VENV)/.dev frontend  ## Open the notebooks in JupyterLab
 frontend: $(VENV)/.dev  ## Build the widgets and the JupyterLab extension, if their sources have changed
 	$(BIN)/python labextension/build.py
 
-lint: $(VENV)/.dev  ## ruff, pyright, import contracts, tsc, eslint
+lint: $(VENV)/.dev  ## Check with ruff, pyright, import contracts, tsc and eslint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -39,10 +39,10 @@ lint: $(VENV)/.dev  ## ruff, pyright, import contracts, tsc, eslint
 	$(BIN)/python labextension/models.py check
 	$(BIN)/python labextension/build.py check
 
-docs: $(VENV)/.docs  ## The site, in build/docs; a warning is an error, and so is a link that leads nowhere
+docs: $(VENV)/.docs  ## Build the site in build/docs; a warning is an error, and so is a link that leads nowhere
 	$(BIN)/sphinx-build -W --keep-going -q -c docs -d build/doctrees . build/docs
 
-test: $(VENV)/.dev frontend  ## Everything, against a real BuildKit, a real registry and a real browser
+test: $(VENV)/.dev frontend  ## Run every test, against a real BuildKit, a real registry and a real browser
 	$(BIN)/python labextension/build.py test
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
@@ -51,21 +51,21 @@ test: $(VENV)/.dev frontend  ## Everything, against a real BuildKit, a real regi
 PROTO = pybuild_magic/builders/proto
 proto: $(VENV)/.dev  ## Generate the messages of BuildKit's API from their .proto files
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO)/*.proto
-	# The check of versions would force everybody to a protobuf as new as the compiler; the code runs with older ones.
+	# The generated check would demand a protobuf as new as the compiler from everybody; the code runs with older ones, too.
 	sed -i '/import runtime_version/d; /^# Protobuf Python Version/d; /^_runtime_version\.Validate/,/^)/d' $(PROTO)/*_pb2.py
 
-types: $(VENV)/.dev  ## Write the TypeScript types of what Python tells the page
+types: $(VENV)/.dev  ## Write the TypeScript types of the documents that Python sends to the page
 	$(BIN)/python labextension/models.py
 
-places: $(VENV)/.dev frontend  ## Every task in every place where users are, in real containers: 45 minutes
+places: $(VENV)/.dev frontend  ## Run every task in every place where builds may run, in real containers: 45 minutes
 	$(BIN)/python -m tests.services.install
 	PYBUILD_PLACES=all $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/places
 
-conformance: $(VENV)/.dev  ## The embedded builder against BuildKit, case by case; writes tests/conformance/README.md
+conformance: $(VENV)/.dev  ## Compare the embedded builder with BuildKit, case by case; writes tests/conformance/README.md
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m tests.conformance
 
-bench: $(VENV)/.dev frontend  ## Ours and `docker buildx build` in turns, and the page: medians, ratios, memory
+bench: $(VENV)/.dev frontend  ## Ours and `docker buildx build` in turns, and the page: print medians, ratios and memory
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m benchmarks
 
