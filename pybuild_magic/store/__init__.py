@@ -1,4 +1,4 @@
-"""The content-addressed store: blobs, layers with their indexes, images, cache records."""
+"""The content-addressed store: blobs, layers with their indexes, images and cache records."""
 
 from .blobfiles import DigestMismatch, Ingest
 from .blobs import Blobs

@@ -1,4 +1,4 @@
-"""Blobs as files: named by the digest of their content, written aside and renamed into place when they are whole."""
+"""Blobs as files: named by the digest of their content, written aside and renamed into place when complete."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _READ_SIZE = 1 << 20
 _ZEROS = bytes(1 << 20)
 
 
-class DigestMismatch(StoreError):  # noqa: N818 - what it is, as Interrupted
-    """Content that does not have the digest, or the size, that it was announced with."""
+class DigestMismatch(StoreError):  # noqa: N818 - named for what happened, like Interrupted
+    """Content does not have the digest or the size that was announced for it."""
 
 
 class Blob(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 @contextmanager
 def disk_errors(home: Path, doing: str) -> Generator[None]:
-    """Turn an OSError of the block into the StoreError that tells what to do about it."""
+    """Turn an OSError of the block into a StoreError whose hint says what to do about it."""
     try:
         yield
     except OSError as error:
@@ -67,7 +67,7 @@ def disk_errors(home: Path, doing: str) -> Generator[None]:
 class Ingest:
     """A blob being written: bytes are hashed as they come, and nothing is visible before `commit`.
 
-    Use as a context manager: what was not committed is thrown away at the end of the block.
+    Use it as a context manager: without `commit`, the file is removed at the end of the block.
     """
 
     def __init__(self, files: BlobFiles) -> None:
@@ -80,7 +80,7 @@ class Ingest:
             self._fd, self.path = self._open()
 
     def _open(self) -> tuple[int, Path]:
-        while True:  # a collection may take a file between its making and its locking
+        while True:  # a collection may remove the file after it is created and before it is locked
             path = self._root / "ingest" / f"{os.getpid()}-{os.urandom(8).hex()}"
             if (fd := lock_file(path)) is not None:
                 return fd, path
@@ -100,7 +100,7 @@ class Ingest:
         self.size += len(data)
 
     def hole(self, size: int) -> None:
-        """Append `size` zero bytes, which take no room on the disk."""
+        """Append a hole of `size` bytes: zeros that take no room on the disk."""
         while size:
             checkpoint()
             part = min(size, len(_ZEROS))
@@ -112,16 +112,16 @@ class Ingest:
             os.ftruncate(self._fd, self.size)
 
     def hash(self) -> Hash:
-        """Return a hash that has taken the bytes written so far."""
+        """Return a hash of the bytes written so far, which can be continued."""
         return self._hash.copy()
 
     @property
     def digest(self) -> str:
-        """The digest of what was written so far."""
+        """The digest of the bytes written so far."""
         return "sha256:" + self._hash.hexdigest()
 
     def finish(self, expected: str | None = None, size: int | None = None) -> Blob:
-        """Check the content and close the file; the store publishes the blob then. Raises DigestMismatch."""
+        """Check the content and close the file, which can then be published. Raises DigestMismatch."""
         digest = self.digest
         if size is not None and size != self.size:
             self.abort()
@@ -140,7 +140,7 @@ class Ingest:
         return blob
 
     def digest_like(self, expected: str) -> str:
-        """Return the digest, by the algorithm of `expected`; for another one than ours the file is read again."""
+        """Return the digest by the algorithm of `expected`; for any but SHA-256, the file is read again."""
         if not is_digest(expected) or expected.startswith("sha256:"):
             return self.digest
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -150,20 +150,20 @@ class Ingest:
         return f"{other.name}:{other.hexdigest()}"
 
     def commit(self, expected: str | None = None, size: int | None = None) -> str:
-        """Make it a blob, if it is what was `expected` (digest) and has `size` bytes; returns its digest."""
+        """Publish the blob, and return its digest. Raises DigestMismatch unless it has the given digest and size."""
         blob = self.finish(expected, size)
         self._files.publish(blob)
         self.close()
         return blob.digest
 
     def close(self) -> None:
-        """Let go of the file, as it is."""
+        """Close the file, and leave it as it is."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
     def abort(self) -> None:
-        """Throw the file away. Does nothing after `commit`."""
+        """Remove the file. Does nothing after `commit`."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             remove_locked(self.path, fd)
@@ -176,7 +176,7 @@ class Ingest:
 
 
 class BlobFiles:
-    """The blobs that are files of their own: each has a row in the database and a file under `blobs/`."""
+    """The blobs that are stored as files: each has a row in the database and a file under `blobs/`."""
 
     def __init__(self, root: Path, db: Database, uses: Uses, durability: Durability) -> None:
         self.root = root
@@ -185,15 +185,15 @@ class BlobFiles:
         self._uses = uses
 
     def path(self, digest: str) -> Path:
-        """Return where the file of a blob is, or would be. Raises StoreError for what is no digest."""
+        """Return the path that a blob's file has, or would have. Raises StoreError for an invalid digest."""
         return blob_path(self.root, digest)
 
     def size(self, digest: str) -> int | None:
-        """Return the size of a blob that is a file, else None; during a lease the file then stays until its end."""
+        """Return the size of a blob that is a file, else None; during a lease, the file then stays until it ends."""
         return self._uses.mark("blobs", "digest", digest)
 
     def descriptor(self, digest: str) -> int:
-        """Return the file of a blob, opened for reading. Raises StoreError when it cannot be."""
+        """Open the file of a blob for reading, and return its descriptor. Raises StoreError when that fails."""
         try:
             return os.open(self.path(digest), _OPEN_FLAGS)
         except OSError as error:
@@ -202,15 +202,15 @@ class BlobFiles:
             ) from error
 
     def open(self, digest: str) -> BinaryIO:
-        """As `descriptor`, as a file."""
+        """Open the file of a blob for reading. Raises StoreError when it cannot be opened."""
         return os.fdopen(self.descriptor(digest), "rb")
 
     def ingest(self) -> Ingest:
-        """Begin to write a blob."""
+        """Start to write a blob."""
         return Ingest(self)
 
     def publish(self, *blobs: Blob, also: Callable[[Connection], object] | None = None) -> None:
-        """Rename finished files to their place and record them, with what `also` records, all or nothing."""
+        """Rename finished files into place and record them, in one transaction with what `also` records."""
         moment = now()
         boot = self.durability.boot
         with disk_errors(self.root, "publishing a blob"), self._db.write() as connection:
@@ -233,7 +233,7 @@ class BlobFiles:
 
 
 def blob_path(root: Path, digest: str) -> Path:
-    """Return where the store in `root` has the file of a blob. Raises StoreError for what is no digest."""
+    """Return the path of a blob's file in the store at `root`. Raises StoreError for an invalid digest."""
     if not is_digest(digest):
         raise StoreError(f"{digest!r} is not a digest: it has the form sha256:<64 hex digits>.")
     algorithm, _, encoded = digest.partition(":")
@@ -241,5 +241,5 @@ def blob_path(root: Path, digest: str) -> Path:
 
 
 def now() -> float:
-    """Return the time that records carry: seconds since 1970."""
+    """Return the current time as records carry it: in seconds since 1970."""
     return time.time()

@@ -1,4 +1,4 @@
-"""Blobs, whatever form they are in: files, put together of parts of others, or packed and made again when wanted."""
+"""Blobs in any form: as files, composed of parts of others, or packed and unpacked again on demand."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Blobs:
         self.packed = packed
 
     def path(self, digest: str) -> Path:
-        """Return where the file of a blob is, or would be; one in parts has none.
+        """Return the path that a blob's file has, or would have; a blob in parts has no file.
 
-        Raises StoreError for what is no digest.
+        Raises StoreError for an invalid digest.
         """
         return self._files.path(digest)
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob is there; during a lease it then stays until the end of it."""
+        """Return whether the blob is there; during a lease, it then stays until the lease ends."""
         return self._size(digest) is not None
 
     def size(self, digest: str) -> int:
@@ -49,20 +49,20 @@ class Blobs:
         return self.packed.size(digest) if size is None else size
 
     def file(self, digest: str) -> Path:
-        """Return the file of a blob that is not in parts; a tar that was dropped is made again.
+        """Return the path of a blob that is not in parts; a tar that was dropped is first unpacked again.
 
-        Raises StoreError when the blob is not there; during a lease the file stays until the end of it.
+        During a lease, the file stays until it ends. Raises StoreError when the blob is not there.
         """
         self.packed.ensure((digest,))
         return self.path(digest)
 
     def descriptor(self, digest: str) -> int:
-        """As `file`, opened for reading."""
+        """Open the `file` of a blob for reading, and return its descriptor."""
         self.packed.ensure((digest,))
         return self._files.descriptor(digest)
 
     def open(self, digest: str) -> BinaryIO:
-        """Return the blob, opened for reading. Raises StoreError when it is not there."""
+        """Open a blob for reading. Raises StoreError when it is not there."""
         self.size(digest)
         if (parts := self.parts.open(digest)) is not None:
             return parts
@@ -70,16 +70,16 @@ class Blobs:
         return self._files.open(digest)
 
     def read(self, digest: str) -> bytes:
-        """Return all of a blob."""
+        """Return the content of a blob."""
         with self.open(digest) as file:
             return file.read()
 
     def ingest(self) -> Ingest:
-        """Begin to write a blob."""
+        """Start to write a blob."""
         return self._files.ingest()
 
     def put(self, data: bytes) -> str:
-        """Store `data`; its digest."""
+        """Store `data` as a blob, and return its digest."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if self.has(digest):
             return digest
@@ -88,7 +88,7 @@ class Blobs:
             return ingest.commit()
 
     def verify(self, digest: str) -> str:
-        """Read a blob and compare it with its digest: "" when it is right, else what is wrong with it."""
+        """Compare a blob with its digest, and return what is wrong with it, or ""."""
         try:
             self.packed.unpack(digest)
             with self.parts.open(digest) or self.path(digest).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Cache mounts: directories that outlive builds, named by an ID, shared or not as `RUN --mount=type=cache` says."""
+"""Cache mounts: directories that outlive builds, named by an ID, and shared as `RUN --mount=type=cache` says."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class CacheMounts:
 
     @contextmanager
     def acquire(self, id: str, sharing: str = "shared", cancel: Cancel | None = None) -> Generator[Path]:  # noqa: A002 - BuildKit's word
-        """Hold the directory of the cache mount `id` for the block.
+        """Hold the directory of the cache mount `id` during the block.
 
-        `sharing` is BuildKit's: `shared` lets others in too, `locked` waits until it is alone, `private` takes a
-        second directory when the first is in use. Raises Interrupted when `cancel` comes while it waits.
+        `sharing` is as in BuildKit: `shared` lets others use it too, `locked` waits until nobody else does, and
+        `private` takes another directory when the first is in use. Raises Interrupted when cancelled while waiting.
         """
         name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
         slot = 0
@@ -69,7 +69,7 @@ class CacheMounts:
         return path
 
     def in_use(self, directory: str) -> bool:
-        """Return whether someone holds the cache mount in `directory` (a name under `cachemounts/`)."""
+        """Return whether anyone holds the cache mount in `directory`, a name under `cachemounts/`."""
         fd = lock_file(self._root / "cachemounts" / f"{directory}.lock")
         if fd is None:
             return True
@@ -77,14 +77,14 @@ class CacheMounts:
         return False
 
     def remove(self, directory: str) -> bool:
-        """Remove a cache mount that nobody holds; whether it was removed."""
+        """Remove a cache mount unless someone holds it, and return whether it was removed."""
         root = self._root / "cachemounts"
         fd = lock_file(root / f"{directory}.lock")
         if fd is None:
             return False
         try:
             self._db.execute("DELETE FROM cachemounts WHERE directory = ?", (directory,))
-            (root / f"{directory}.owners").unlink(missing_ok=True)  # of a sandbox with one user id
+            (root / f"{directory}.owners").unlink(missing_ok=True)  # kept by a sandbox with a single user ID
             if (root / directory).exists():
                 trash = self._root / "trash" / os.urandom(8).hex()
                 (root / directory).rename(trash)

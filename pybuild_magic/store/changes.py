@@ -1,4 +1,4 @@
-"""The changes of each layer of a snapshot: entries added, changed and removed, and the bytes that are wasted."""
+"""The changes of each layer of a snapshot: entries added, changed and removed, and bytes wasted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .layer import Layer
 from .tree import LayerTree
 
 WORST = 20
-"""Paths that waste most, of which an analysis tells."""
+"""How many of the most wasteful paths an analysis lists."""
 _KEPT = 8
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One path that a layer touches: `A` added, `M` changed, `D` removed (`entry` is then what was there)."""
+    """A path that a layer touches: `A` added, `M` changed, `D` removed (`entry` is then the removed one)."""
 
     kind: str
     entry: Entry
 
 
 class LayerCounts(msgspec.Struct, frozen=True):
-    """Files, directories not counted, that one layer adds, changes and removes; `size` is that of its tar."""
+    """How many files a layer adds, changes and removes, not counting directories; `size` is that of its tar."""
 
     diff_id: str
     added: int
@@ -35,21 +35,21 @@ class LayerCounts(msgspec.Struct, frozen=True):
 
 
 class Analysis(msgspec.Struct, frozen=True):
-    """The counts of each layer, bottom first, and dive's measures of all of them together.
+    """The counts of each layer, bottom first, and dive's measures for all of them together.
 
-    As in dive, a path that one more layer has, or removes, wastes the bytes of all its versions. A directory that is
-    removed counts as the removal of each of its files, as dive says it should, where dive's own sum forgets them.
+    As in dive, a path that a further layer has or removes wastes the bytes of all its versions. Removing a directory
+    counts as removing each of its files: dive documents this too, but its sum leaves them out.
     """
 
     layers: tuple[LayerCounts, ...] = ()
     efficiency: float = 1.0
     wasted_bytes: int = 0
     wasted: tuple[tuple[str, int, int], ...] = ()
-    """(path, layers, bytes) of the worst paths, the worst first."""
+    """(path, layers, bytes) of the most wasteful paths, the worst first."""
 
 
 def changes(below: LayerTree, tree: LayerTree) -> Iterator[Change]:
-    """Yield the changes that make `tree` of the tree one layer below it, in the order of a walk; directories too."""
+    """Yield the changes from `below`, the tree one layer lower, to `tree`, directories included, in walking order."""
     for old, new in tree.differences(below):
         if new is None:
             assert old is not None
@@ -57,12 +57,12 @@ def changes(below: LayerTree, tree: LayerTree) -> Iterator[Change]:
         elif old is None:
             yield Change("A", new)
         else:
-            # A directory in the place of a file, or the other way round, is another thing of the same name.
+            # A directory that replaces a file, or the reverse, counts as a change of the path.
             yield Change("M", new)
 
 
 class Analyses:
-    """The analyses of the snapshots that were asked for last, each made from that of the layers below it."""
+    """A cache of the latest analyses; each continues the analysis of the layers below, if that is known."""
 
     def __init__(self, layer: Callable[[str], Layer], tree: Callable[[Sequence[str]], LayerTree]) -> None:
         self._layer = layer
@@ -71,8 +71,7 @@ class Analyses:
         self._kept: OrderedDict[tuple[str, ...], _Table] = OrderedDict()
 
     def get(self, diff_ids: Sequence[str], most: int = 0) -> Analysis | None:
-        """Return the analysis of a snapshot; None when it would have to look at more than `most` entries (0: any
-        number).
+        """Return the analysis of a snapshot; None if more than `most` entries would have to be read (0: no limit).
 
         Raises StoreError when a layer is not in the store.
         """
@@ -98,7 +97,7 @@ class Analyses:
 
 
 class _Table:
-    """Of each path of a file: how many layers have or remove it, bytes of all versions, bytes of the smallest."""
+    """For each path of a file: how many layers have or remove it, the bytes of all versions and of the smallest."""
 
     def __init__(self) -> None:
         self.layers: list[LayerCounts] = []

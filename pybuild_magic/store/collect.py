@@ -1,4 +1,4 @@
-"""Garbage collection: first the records of what nothing needs, then every file that no record speaks of."""
+"""Garbage collection: first the records that nothing needs, then every file without a record."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def collect_garbage(store: Store) -> int:
-    """Delete what no image, cache record, history entry or lease needs; bytes freed.
+    """Delete what no image, cache record, history entry or lease needs, and return the bytes freed.
 
-    A process that dies in the middle leaves files without records, which the next collection takes. Nothing is
-    deleted that another process publishes meanwhile: both look and act under the database's write lock.
+    A process that dies in the middle leaves files without records, which the next collection deletes. What another
+    process publishes meanwhile is never deleted: both look and act under the database's write lock.
     """
     with store.db.write() as connection:
         needed = references(store, connection, store.leases.horizon())
@@ -51,7 +51,7 @@ def collect_garbage(store: Store) -> int:
 
 
 def _sweep(store: Store) -> int:
-    """Delete files and directories that have no record; bytes of the files."""
+    """Delete files and directories without a record, and return the bytes of the files."""
     freed = 0
     trash = store.root / "trash"
     with store.db.write() as connection:
@@ -83,14 +83,14 @@ def _sweep(store: Store) -> int:
 
 @contextmanager
 def _left() -> Generator[None]:
-    """Leave to the next collection, and to `fsck`, what cannot be deleted now: it does not keep the rest."""
+    """Ignore that something cannot be deleted: the rest goes on, and the next collection or `fsck` sees to it."""
     with suppress(OSError, StoreError):
         yield
 
 
 @contextmanager
 def _unless_open() -> Generator[None]:
-    """Leave to the next collection what cannot be moved because somebody reads it."""
+    """Ignore that a file cannot be moved because someone has it open: the next collection sees to it."""
     try:
         yield
     except PermissionError:

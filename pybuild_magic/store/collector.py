@@ -1,4 +1,4 @@
-"""Collection by itself: after a build, in the background, giving way to builds, so that the store stays small."""
+"""Automatic collection: after a build, in the background, and giving way to builds, so that the store stays small."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .store import Store
 
 _DELAY_SECONDS = 0.5
-"""How long after a build: what shows its result, and perhaps the next build, comes first."""
+"""The delay after a build: displaying its result, and perhaps the next build, comes first."""
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
-"""How long builds of other processes are waited for; after that they are worked beside: leases keep what they need."""
+"""How long to wait for builds of other processes; after that, collect beside them: leases keep what they need."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -37,16 +37,16 @@ class Collected(msgspec.Struct, frozen=True):
     freed: int
     """Bytes."""
     left: int
-    """Bytes that the store takes now."""
+    """Bytes that the store takes after the collection."""
     limit: int
     counts: dict[str, int]
     """How many things of each kind (`policy.DIRECTORY`, …) were deleted."""
 
 
 class Collector:
-    """Keeps one store below its limit. `setting` gives the user's own limit in bytes, or None for no collection.
+    """Keeps a store below its limit. `setting` returns the user's limit in bytes, or None for no collection.
 
-    Killed at any moment it leaves a store in order: each step is one transaction, and files follow records.
+    It may be killed at any moment and leaves the store intact: each step is a transaction, and files go after records.
     """
 
     def __init__(
@@ -54,20 +54,20 @@ class Collector:
     ) -> None:
         self._store = store
         self._quick = quick
-        """Whether directories of layers are made again at once, as images."""
+        """Whether directories of layers are quickly made again, since they are file system images."""
         self._setting = setting
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        """Held while a thread is not started yet, which nobody can wait for."""
+        """Held until the thread is started, since nobody can wait for a thread before that."""
         self._stop = threading.Event()
         self._at_once = threading.Event()
         self._mounts: dict[str, tuple[float, int]] = {}
-        """Of each cache mount, when it was used last, and how large it was found after that."""
+        """For each cache mount, the time of its last use and its size measured after that."""
         self.tell: Callable[[Collected], object] = lambda _: None
-        """Called, on the collector's thread, when something was deleted."""
+        """Called on the collector's thread when something was deleted."""
 
     def start(self) -> None:
-        """Look whether the store is too large, and see to it, on a thread of its own."""
+        """Check on a separate thread whether the store is too large, and if so collect."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._stop.clear()
@@ -76,30 +76,30 @@ class Collector:
                 self._thread.start()
 
     def stop(self) -> None:
-        """End a collection at its next step, and wait for that; the next one goes on."""
+        """End a running collection at its next step, and wait for that; a later collection does the rest."""
         self._stop.set()
         self._at_once.set()
         self.wait()
 
     def finish(self) -> None:
-        """Let a collection that was started begin at once, and wait for it; where others build, it is left to them."""
+        """Let a pending collection begin at once, and wait for it; it is left to other processes if these build."""
         self._at_once.set()
         self.wait()
 
     def wait(self) -> None:
-        """Wait until the collection that was started is done."""
+        """Wait for the end of a collection that was started."""
         with self._starting:
             thread = self._thread
         if thread is not None:
             thread.join()
 
     def limit(self) -> Limit | None:
-        """Return the limit of the store, None for any size. Raises UsageError for a setting that makes no sense."""
+        """Return the limit of the store; None if it may have any size. Raises UsageError for an invalid setting."""
         setting = self._setting()
         return None if setting is None else limit_of(self._store.root, setting)
 
     def plan(self, keep: int | None = None) -> Plan:
-        """Plan a collection; `keep` bytes instead of the limit."""
+        """Plan a collection down to the limit, or to `keep` bytes."""
         if keep is None and (limit := self.limit()):
             keep = limit.size
         return Plan((), self.size(), sys.maxsize, 0.0) if keep is None else self._plan(keep)
@@ -108,12 +108,12 @@ class Collector:
         return plan(self._store, keep, quick=self._quick())
 
     def run(self, keep: int | None = None) -> Collected:
-        """Collect now, in the place of what goes on in the background."""
+        """Stop a collection in the background, and collect now."""
         self.stop()
         return self._carry_out(self.plan(keep), lambda: None)
 
     def size(self) -> int:
-        """Return bytes that the store takes, from its records; cache mounts are only looked at after they were used."""
+        """Return the bytes of the store, from its records; cache mounts are measured only after they were used."""
         ((blobs,),) = self._store.db.read("SELECT coalesce(sum(size), 0) FROM blobs")
         ((directories,),) = self._store.db.read("SELECT coalesce(sum(size), 0) FROM rootfs")
         return blobs + directories + self._size_of_mounts()
@@ -141,7 +141,7 @@ class Collector:
                 return
             fd = lock_file(self._store.root / "collect.lock")
             if fd is None:
-                return  # another process is at it
+                return  # another process is collecting
             try:
                 done = self._carry_out(self._plan(limit.size), pause)
             finally:
@@ -162,7 +162,7 @@ class Collector:
         return Collected(sum(step.size for step in done), self.size(), plan.limit, _count(done))
 
     def _delete(self, step: Step) -> bool:
-        """Do a step, unless a build has begun to use the thing since it was planned; whether it was done."""
+        """Delete the thing of a step, unless a build has begun to use it meanwhile; return whether it was deleted."""
         store = self._store
         if step.kind == DIRECTORY:
             with disk_errors(store.root, "collecting garbage"):
@@ -185,7 +185,7 @@ class _StoppedError(Exception):
 
 
 class _Pause:
-    """Waits while builds run: this process's as long as they take, those of others for a while in all."""
+    """Waits while builds run: for this process's until they end, for those of others for a limited time in all."""
 
     def __init__(self, store: Store, stop: threading.Event, patience: float) -> None:
         self._store = store
@@ -207,7 +207,7 @@ def _count(steps: Iterable[Step]) -> dict[str, int]:
 
 
 def _be_nice() -> None:
-    """Let this thread come after all others; only Linux has priorities of threads."""
+    """Give this thread the lowest priority; only Linux has priorities of threads."""
     if sys.platform.startswith("linux"):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

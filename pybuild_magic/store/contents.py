@@ -1,4 +1,4 @@
-"""Which contents of files the store has, and where, so that no layer has to store one again."""
+"""The contents of files in the store and their places, so that no layer has to store a content again."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from .uses import Uses
 
 SMALLEST = 4096
-"""Bytes of a content from which on it is looked for: below that, a row about it costs too much of what it saves."""
+"""The least bytes of a content that is looked for: a row for a smaller one costs too much of what it saves."""
 _LAYER_SMALLEST = 1 << 20
-"""Bytes of a layer whose contents are worth knowing."""
+"""The least bytes of a layer whose contents are recorded."""
 _MOST_BLOBS = 16
-"""Blobs that one layer refers to: each is a file to open, and a device of an image that is mounted."""
+"""The most blobs that a layer refers to: each is a file to open, and a device of a mounted image."""
 _SHARE = 4
-"""Only a blob is referred to of which at least one part in so many is wanted: all of it stays for that."""
+"""A blob is referred to only if at least 1/_SHARE of it is wanted, since all of it is then kept."""
 _AT_ONCE = 500
 _FIND = (
     "SELECT contents.digest, holders.blob, contents.offset FROM contents "
@@ -33,10 +33,9 @@ _FIND = (
 
 
 class Contents:
-    """The contents of the layers of a store by their SHA-256.
+    """The contents of the layers of a store, by their SHA-256.
 
-    Layers are taken in when somebody looks for contents the first time after they came: a build that copies little
-    does nothing for it.
+    New layers are recorded when contents are next looked for, so that a build that copies little need not wait for it.
     """
 
     def __init__(self, db: Database, uses: Uses, parts: BlobParts, layer: Callable[[str], Layer]) -> None:
@@ -46,10 +45,10 @@ class Contents:
         self._layer = layer
 
     def find(self, wanted: Mapping[bytes, int]) -> dict[bytes, Span]:
-        """Return where those of the `wanted` contents (size by digest) are that are worth referring to.
+        """Return the places of those `wanted` contents (size by digest) that are worth referring to.
 
-        They are ranges of blobs that are files, which stay to the end of the lease. Contents that lie in a blob of
-        which little is wanted are left out.
+        Places are ranges of blobs that are files, which stay to the end of the lease. A content is left out if too
+        little of its blob is wanted.
         """
         digests = [digest for digest, size in wanted.items() if size >= SMALLEST and digest]
         if not digests:
@@ -73,9 +72,9 @@ class Contents:
         return spans
 
     def likely(self, sizes: Sequence[int]) -> frozenset[int]:
-        """Return those of the sizes of a layer's files that are worth finding the digests of, to look for these.
+        """Return those sizes of a layer's files for which it is worth computing digests and looking for these.
 
-        They are sizes of contents of a blob that, should all be the same ones, is worth referring to.
+        They are the sizes in a blob that would be worth referring to if all contents of the same size were the same.
         """
         counts = Counter(size for size in sizes if size >= SMALLEST)
         most = _SHARE * sum(size * count for size, count in counts.items())
@@ -89,7 +88,7 @@ class Contents:
         return frozenset(likely)
 
     def _take_in(self, most: int) -> None:
-        """Take in layers that are new; those of more than `most` bytes cannot be worth referring to."""
+        """Record the contents of new layers, except those of more than `most` bytes, which cannot be worth it."""
         rows = self._db.read(
             "SELECT diff_id FROM layers WHERE size BETWEEN ? AND ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
             "AND diff_id IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",
@@ -99,10 +98,10 @@ class Contents:
             try:
                 self._add(diff_id, self._layer(diff_id).index)
             except StoreError:
-                continue  # it is gone again, or broken, which is fsck's to tell
+                continue  # it is gone again, or broken, which fsck reports
 
     def _add(self, diff_id: str, index: Index) -> None:
-        """Remember the contents that lie in the layer's own tar, or pack; it refers to others for the rest."""
+        """Record the contents that are in the layer's own tar or pack, not those that it refers to in other layers."""
         parts = self._parts.get(diff_id)
         own = diff_id if parts is None else parts.blobs[0]
         places: list[tuple[bytes, int]] = []

@@ -67,14 +67,14 @@ DELETE FROM contents;
 CREATE TABLE holders (id INTEGER PRIMARY KEY, blob TEXT NOT NULL UNIQUE, diff_id TEXT NOT NULL, sizes BLOB NOT NULL);
 """
 _UPGRADES = (_SCHEMA, _PARTS, _SIZES)
-"""The statements that make each version of the schema of the one before it."""
+"""The statements that upgrade the schema, from each version to the next."""
 
 
 class Database:
     """A connection that is opened on first use, shared by threads, and opened anew after a fork.
 
-    Every change is one transaction that takes SQLite's write lock before it looks at anything; the store uses
-    that lock also to keep garbage collection and the publishing of new blobs apart.
+    Every change is a transaction that takes SQLite's write lock before it reads anything. The same lock keeps garbage
+    collection and the publishing of new blobs apart.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,7 +91,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Generator[sqlite3.Connection]:
-        """A transaction: committed when the block ends, rolled back when it raises. Blocks of one thread nest."""
+        """Run the block in a transaction, which is rolled back if it raises. Blocks of the same thread nest."""
         with self._lock, self._errors():
             connection = self._open()
             if self._depth:
@@ -110,12 +110,12 @@ class Database:
                 self._depth = 0
 
     def execute(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return one changing statement in a transaction of its own; the rows of its RETURNING clause."""
+        """Execute a changing statement in a transaction, and return the rows of its RETURNING clause."""
         with self.write() as connection:
             return connection.execute(sql, arguments).fetchall()
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """One changing statement for each of `rows`, all in one transaction."""
+        """Execute a changing statement once for each of `rows`, in one transaction."""
         with self.write() as connection:
             connection.executemany(sql, rows)
 
@@ -147,7 +147,7 @@ class Database:
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        """Make the tables, one process at a time: SQLite does not wait when another one changes the journal mode."""
+        """Create the tables, one process at a time: SQLite does not wait while another changes the journal mode."""
         fd = lock_file_waiting(self._path.with_suffix(".lock"))
         try:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -1,7 +1,7 @@
-"""The compressions that layers and archives come in, told apart by their first bytes, read as streams.
+"""Decompression of layers and archives as streams; the compression is known by the first bytes.
 
-A layer knows fewer of them than an archive of ADD: gzip and zstd, as containerd. A plain layer may begin with the
-bytes of another compression, as a tar's first are a file's name.
+Layers may have fewer compressions than archives of ADD: only gzip and zstd, as in containerd. A tar begins with a
+file's name, so an uncompressed layer could begin with the bytes that mark any other compression.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAGIC = (
 ARCHIVES = frozenset({"gzip", "zstd", "bzip2", "xz"})
 LAYERS = frozenset({"gzip", "zstd"})
 MAGIC_SIZE = 6
-"""How many bytes `compression_of` wants to see."""
+"""How many bytes `compression_of` needs."""
 
 
 class Readable(Protocol):
@@ -39,7 +39,7 @@ class Readable(Protocol):
 
 
 def compression_of(start: bytes) -> str:
-    """gzip, zstd, bzip2, xz or uncompressed, by the first bytes of a stream."""
+    """Return gzip, zstd, bzip2, xz or uncompressed, by the first bytes of a stream."""
     for magic, name in _MAGIC:
         if start.startswith(magic):
             return name
@@ -47,7 +47,7 @@ def compression_of(start: bytes) -> str:
 
 
 class _Prefixed(io.RawIOBase):
-    """A stream whose first bytes were read to look at them."""
+    """A stream whose first bytes have already been read."""
 
     def __init__(self, start: bytes, rest: Readable) -> None:
         self._start = start
@@ -70,7 +70,7 @@ class _Prefixed(io.RawIOBase):
 
 
 class _Decompressed:
-    """A decompressor's bytes, its errors about bad data made sentences."""
+    """The bytes of a decompressor, whose errors about bad data become sentences."""
 
     def __init__(self, stream: Readable, name: str) -> None:
         self._stream = stream
@@ -82,10 +82,10 @@ class _Decompressed:
 
 
 def decompress(stream: Readable, known: Collection[str] = LAYERS, name: str = "The stream") -> Readable:
-    """Return the uncompressed bytes of `stream`, whichever of the `known` compressions it is in.
+    """Return `stream` without its compression, which may be any of `known`.
 
-    Streams of several gzip members or zstd frames are read to their end. Reading raises SourceError, which calls the
-    stream `name`, for bad data; what reads `stream` itself raises is passed on.
+    Streams of several gzip members or zstd frames are read to their end. Reading raises SourceError for bad data, in
+    which the stream is called `name`; errors of reading `stream` itself are passed on.
     """
     start = b""
     while len(start) < MAGIC_SIZE and (more := stream.read(MAGIC_SIZE - len(start))):
@@ -123,9 +123,7 @@ _OPENERS: dict[str, Callable[[BinaryIO], Readable]] = {"gzip": _gzip, "zstd": _z
 
 
 def head(stream: Readable, size: int) -> bytes:
-    """Return the first `size` bytes of `stream`, uncompressed: as many of them as there are before it ends or breaks
-    off.
-    """
+    """Return the first `size` bytes of `stream`, uncompressed; fewer if it ends or is broken before."""
     data = stream.read(_BLOCK)
     feed = _feed(compression_of(data))
     begun = b""
@@ -137,7 +135,7 @@ def head(stream: Readable, size: int) -> bytes:
 
 
 def _feed(compression: str) -> Callable[[bytes, int], bytes]:
-    """Return a function that uncompresses a stream by pieces, each to at most so many bytes, without reading ahead."""
+    """Return a function that takes a piece of a stream and uncompresses it to at most so many bytes."""
     match compression:
         case "gzip":
             return zlib.decompressobj(31).decompress
@@ -163,7 +161,7 @@ _BLOCK = 1 << 16
 
 @contextmanager
 def _sentences(what: str) -> Generator[None]:
-    """Turn what the decompressors raise about bad data into a SourceError about `what`."""
+    """Turn the errors of decompressors about bad data into a SourceError about `what`."""
     try:
         yield
     except EOFError as error:
@@ -176,4 +174,4 @@ def _sentences(what: str) -> Generator[None]:
 
 
 _DATA_ERRORS = {"IsalError", "LZMAError", "ZstdError"}
-"""By name, so that no decompressor is imported before it is needed. gzip and bzip2 raise an OSError without errno."""
+"""By name, so that no decompressor is imported before it is needed; gzip and bzip2 raise OSError without errno."""

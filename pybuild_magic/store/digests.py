@@ -11,22 +11,22 @@ import msgspec
 from .database import Database
 
 KnownFiles = dict[bytes, tuple[int, int, int, int, bytes]]
-"""By name, its bytes as the file system has them: the rest of the file's `FileKey`, and its digest (32 bytes)."""
+"""By the bytes of a file's name: the rest of its `FileKey`, and its digest of 32 bytes."""
 _DECODER = msgspec.msgpack.Decoder(KnownFiles)
 _ENCODER = msgspec.msgpack.Encoder()
 
 _SETTLED_NS = 50_000_000
-"""A file that changed less than this before its digest is kept may change again under the same time stamp."""
+"""A file that changed less than this ago may change again with the same time stamp, so its digest is not kept."""
 _SETTLED_COARSE_NS = 2_100_000_000
-"""The same for file systems whose time stamps are whole seconds, or even ones as FAT's."""
+"""The same for file systems with time stamps of one second, or of two as in FAT."""
 _SECOND = 1_000_000_000
 
 
 class FileKey(NamedTuple):
-    """A file in a state: while all five are the same, so is its content."""
+    """A file in one state: as long as all five fields are the same, so is the content."""
 
     path: str
-    """Absolute path, or any other name that means one file of this machine."""
+    """The absolute path, or any other unique name of a file of this machine."""
     ino: int
     size: int
     mtime_ns: int
@@ -34,17 +34,17 @@ class FileKey(NamedTuple):
 
 
 class FileDigests:
-    """A memory of SHA-256 digests, kept by directory."""
+    """Remembered SHA-256 digests of files, by directory."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def known_in(self, directory: str) -> KnownFiles:
-        """Return what is remembered of the files of a directory (its absolute path)."""
+        """Return the remembered digests of the files of a directory, which is given by its absolute path."""
         return self._load(directory.encode("utf-8", "surrogateescape"))
 
     def put(self, items: Iterable[tuple[FileKey, bytes]]) -> None:
-        """Remember digests. Files that changed just now are left out: they could change again unnoticed."""
+        """Remember digests, except of files that changed just now: these could change again unnoticed."""
         moment = time.time_ns()
         fresh: dict[bytes, KnownFiles] = {}
         for (path, ino, size, mtime, ctime), digest in items:

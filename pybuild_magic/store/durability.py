@@ -1,4 +1,4 @@
-"""Durability after a power cut: blobs go to the disk after the build, and are checked if that did not happen."""
+"""Durability after a power cut: blobs are synced to the disk after the build, and checked if that did not happen."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Durability:
     """Syncs blobs in the background.
 
-    A blob that is not known to be on the disk carries the boot ID of the running kernel in its row. When a store is
-    opened under another boot ID, the machine went down in between, so those blobs are read and compared with their
-    digests, and wrong ones dropped. The death of a process alone loses nothing. Without a boot ID (off Linux) every
-    blob is synced before it is published.
+    The row of a blob that is not known to be on the disk has the boot ID of the machine. When a store is opened under
+    another boot ID, the machine went down in between: those blobs are compared with their digests, and broken ones
+    dropped. The death of a process alone loses nothing. Without a boot ID (off Linux), every blob is synced before it
+    is published.
     """
 
     def __init__(self, db: Database, path: Callable[[str], Path]) -> None:
@@ -38,21 +38,21 @@ class Durability:
         return bool(self.boot)
 
     def add(self, digest: str) -> None:
-        """Remember a blob that is to be synced."""
+        """Remember a blob to be synced."""
         if self.boot:
             self._pending.append(digest)
 
     def start(self) -> None:
-        """Sync what is pending, on a thread of its own."""
+        """Sync pending blobs on a separate thread."""
         with self._lock:
             if self._pending and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._quietly, name="pybuild-sync", daemon=True)
                 self._thread.start()
 
     def flush(self) -> None:
-        """Sync what is pending, and return when it is done."""
+        """Sync pending blobs, and return when that is done."""
         with self._lock:
-            thread = self._thread  # which is started by now: nobody can wait for one that is not
+            thread = self._thread  # taken under the lock, so that it is started: no other can be waited for
         if thread is not None:
             thread.join()
         self._sync()
@@ -80,7 +80,7 @@ class Durability:
             self._db.execute_many("UPDATE blobs SET boot = '' WHERE digest = ?", [(digest,) for digest in done])
 
     def recover(self, verify: Callable[[str], str]) -> None:
-        """After a power cut: drop the blobs that did not reach the disk, of which `verify` tells what is wrong."""
+        """Drop the blobs that did not reach the disk before a power cut: those in which `verify` finds a fault."""
         rows = self._db.read("SELECT digest FROM blobs WHERE boot NOT IN ('', ?)", (self.boot,))
         for (digest,) in rows:
             if verify(digest):
@@ -91,9 +91,9 @@ class Durability:
 
 
 def drop_blob(db: Database, digest: str, path: Path) -> None:
-    """Forget a broken blob and the layers that need it; cache records of those layers no longer count.
+    """Forget a broken blob and the layers that need it, whose cache records then no longer count.
 
-    A layer whose tar is broken stays if a packed form of it is here.
+    A layer whose tar is broken stays if the store has a packed form of it.
     """
     with db.write() as connection:
         packed = connection.execute("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)).fetchall()

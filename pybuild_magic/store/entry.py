@@ -1,4 +1,4 @@
-"""One file, directory, link or device of a layer, and the words that tar and OCI have for it."""
+"""A file, directory, link or device of a layer, in the terms of tar and OCI."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     path: str
     type: str = FILE
-    """Tar's type flag: "0" file, "1" hardlink, "2" symlink, "3" char device, "4" block device, "5" dir, "6" fifo."""
+    """Tar's type flag: "0" file, "1" hardlink, "2" symlink, "3" char device, "4" block device, "5" dir or "6" fifo."""
     mode: int = 0o644
     """Permission bits with setuid, setgid and sticky: at most 0o7777."""
     uid: int = 0
@@ -52,12 +52,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     size: int = 0
     """Bytes of content; 0 for all but regular files."""
     link: str = ""
-    """Target of a symlink, as it stands; of a hardlink, the other name, without a leading "/"."""
+    """The target of a symlink, unchanged; for a hardlink, the path of the other name, without a leading "/"."""
     offset: int = -1
-    """Where the content starts in the uncompressed tar (the first byte after the header); -1: in no layer yet.
-    Below -1: not in one piece there, see `content_span`. Two entries of a layer never have the same."""
+    """The offset of the content in the uncompressed tar (the first byte after the header); -1: not in a layer yet.
+    Below -1: not in one piece there, see `content_span`. Two entries of a layer never have the same offset."""
     digest: bytes = b""
-    """SHA-256 of a regular file's content, 32 bytes; b"" when not known or not a file."""
+    """The SHA-256 of a regular file's content, 32 bytes; b"" if unknown or not a file."""
     devmajor: int = 0
     devminor: int = 0
     xattrs: Mapping[str, bytes] = msgspec.field(default_factory=lambda: NO_XATTRS)
@@ -69,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def parent(self) -> str:
-        """The path of the directory that holds the entry; "" for one at the top."""
+        """The path of the directory of the entry; "" for one at the top."""
         return self.path.rpartition("/")[0]
 
     @property
@@ -84,22 +84,22 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_whiteout(self) -> bool:
-        """Whether this deletes something of the layers below, instead of being something."""
+        """Whether this is not a file but deletes one of the layers below."""
         return self.path.rpartition("/")[2].startswith(WHITEOUT_PREFIX)
 
     @property
     def st_mode(self) -> int:
-        """The mode as `stat` gives it: permission bits with the file type."""
+        """The mode as in `stat`: permission bits with the file type."""
         return _FORMATS[self.type] | self.mode
 
 
 def entry_type(st_mode: int) -> str | None:
-    """`Entry.type` for a `st_mode`; None for a socket, which no layer can hold."""
+    """Return the `Entry.type` for an `st_mode`; None for a socket, which no layer can have."""
     return _TYPES.get(stat.S_IFMT(st_mode))
 
 
 def whiteout(path: str) -> Entry:
-    """Return the entry that deletes `path` of the layers below; as containerd writes it: mode, owner and time are 0."""
+    """Return the entry that deletes `path` of the layers below. Mode, owner and time are 0, as containerd writes it."""
     parent, _, name = path.rpartition("/")
     return Entry(f"{parent}/{WHITEOUT_PREFIX}{name}" if parent else WHITEOUT_PREFIX + name, mode=0)
 
@@ -110,7 +110,7 @@ def opaque(directory: str) -> Entry:
 
 
 def placed(entry: Entry, offset: int, digest: bytes) -> Entry:
-    """Return the entry with another place and digest of its content."""
+    """Return the entry with a new offset and digest of its content."""
     return Entry(
         entry.path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, offset,
         digest, entry.devmajor, entry.devminor, entry.xattrs,
@@ -118,18 +118,18 @@ def placed(entry: Entry, offset: int, digest: bytes) -> Entry:
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """A range of a blob: where the content of one regular file is, without opening it."""
+    """A range of a blob: the place of a regular file's content."""
 
     blob: str
-    """The digest of the blob: a layer's uncompressed tar nearly always, so its diffID."""
+    """The digest of the blob: nearly always a layer's uncompressed tar, and thus its diffID."""
     offset: int
     size: int
 
 
 def content_span(diff_id: str, entry: Entry) -> Span:
-    """Return where the content of a regular file of the layer `diff_id` is.
+    """Return the place of the content of a regular file of the layer `diff_id`.
 
-    A file that is sparse in the tar of its layer has a blob of its own; its offset is below -1.
+    The content of a file that is sparse in the layer's tar is a separate blob; its offset is below -1.
     """
     if entry.offset < -1:
         return Span(f"sha256:{entry.digest.hex()}", 0, entry.size)

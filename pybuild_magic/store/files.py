@@ -1,4 +1,4 @@
-"""Reading contents out of the tars of layers."""
+"""Contents of files, read from the tars of layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LayerFiles:
-    """Open tars of layers, each opened once; a context manager that closes them."""
+    """The open tars of layers, each opened once; a context manager that closes them."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -25,7 +25,7 @@ class LayerFiles:
         self._parts: dict[str, Parts | None] = {}
 
     def at(self, span: Span) -> tuple[int, int]:
-        """Return a range's descriptor, for `os.pread` and the like, which stays this object's, and its offset."""
+        """Return a descriptor and an offset for `os.pread` of a range; this object closes the descriptor."""
         if span.blob not in self._parts:
             self._parts[span.blob] = self._blobs.parts.get(span.blob)
         if (parts := self._parts[span.blob]) is not None and span.size:
@@ -33,20 +33,20 @@ class LayerFiles:
         return self.fd(span.blob), span.offset
 
     def fd(self, digest: str) -> int:
-        """Return a descriptor of a blob that is a file; it stays this object's."""
+        """Return a descriptor of a blob that is a file; this object closes it."""
         fd = self._fds.get(digest)
         if fd is None:
             fd = self._fds[digest] = self._blobs.descriptor(digest)
         return fd
 
     def read(self, span: Span) -> bytes:
-        """Return all of a range."""
+        """Return the bytes of a range."""
         fd, offset = self.at(span)
         with SpanReader(fd, Span(span.blob, offset, span.size), close_fd=False) as reader:
             return reader.readall()
 
     def close(self) -> None:
-        """Close them all; the next use opens anew."""
+        """Close all tars; the next use opens them again."""
         fds, self._fds = list(self._fds.values()), {}
         for fd in fds:
             os.close(fd)
@@ -59,7 +59,7 @@ class LayerFiles:
 
 
 class SpanReader(io.RawIOBase):
-    """A range of a layer's tar as a file of its own."""
+    """A range of a layer's tar as a file."""
 
     def __init__(self, fd: int, span: Span, *, close_fd: bool = True) -> None:
         self._fd = fd
@@ -68,11 +68,11 @@ class SpanReader(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -86,7 +86,7 @@ class SpanReader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill `buffer` from the position on; 0 at the end of the range."""
+        """Fill `buffer` from the position on, and return the number of bytes; 0 at the end of the range."""
         view = memoryview(buffer).cast("B")
         want = min(len(view), self._span.size - self._at)
         if want <= 0:

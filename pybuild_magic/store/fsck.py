@@ -1,4 +1,4 @@
-"""Checking the store: every record's blobs are there and hash right, and nothing lies about without a record."""
+"""The check of the store: the blobs of all records are there and intact, and there are no files without a record."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that is wrong in the store."""
+    """A fault of the store."""
 
     kind: str
-    """database, blob, layer, cache, image, history, rootfs, or orphan."""
+    """database, blob, layer, cache, image, history, rootfs or orphan."""
     id: str
     message: str
     repaired: bool = False
 
 
 def fsck(store: Store, *, repair: bool = False) -> list[Problem]:
-    """Return everything that is wrong in the store.
+    """Return all faults of the store.
 
-    `repair` drops broken records, so that what they were about is built or pulled again.
+    `repair` drops broken records, so that what they describe is built or pulled again.
 
-    What a running build of another process is about to publish, and what a killed one left for the next
-    collection, is no problem.
+    Files that a running build of another process is about to publish, and those that a killed build left for the next
+    collection, are not faults.
     """
     problems = [*_database(store), *_blobs(store), *_parts(store)]
     blobs = _column(store, "SELECT digest FROM blobs UNION SELECT digest FROM parts") - {
@@ -140,7 +140,7 @@ def _rootfs(store: Store) -> Iterator[Problem]:
 
 
 def _trash(store: Store) -> Iterator[Problem]:
-    """Find the files that a collection could not delete."""
+    """Yield the files that a collection could not delete."""
     for path in (store.root / "trash").iterdir():
         yield Problem("orphan", path.name, f"{path} cannot be deleted.")
 

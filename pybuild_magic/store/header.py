@@ -1,4 +1,4 @@
-"""The header blocks of a tar entry, byte for byte as Go's archive/tar writes them for containerd's differ."""
+"""The header blocks of a tar entry, byte for byte as in Go's archive/tar when used by containerd's differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .entry import BLOCK, CHAR, DIR, FILE, NANOSECONDS, Entry
 
 BLOCK_SIZE = 512
 TRAILER = bytes(2 * BLOCK_SIZE)
-"""Two zero blocks: the end of a tar, and all that Go writes there."""
+"""Two zero blocks, with which Go ends a tar; it pads no further."""
 
 PAX_XATTR = "SCHILY.xattr."
 
@@ -21,24 +21,25 @@ _REST = bytes(155 + 12)
 _FIXED_SUM = sum(_MAGIC) + sum(b" " * 8)
 _NO_DEVICE_SUM = sum(_NO_DEVICE)
 _PLAIN_TAILS = {type_: type_.encode() + bytes(100) + _MAGIC + bytes(64) + _NO_DEVICE + _REST for type_ in "0123456"}
-"""All that follows the checksum of an entry with no link, no device numbers and no name prefix."""
+"""The rest of a header after the checksum, for an entry without link, device numbers and name prefix."""
 
 
 _PAX_TAIL = b"x" + bytes(100) + _MAGIC + bytes(80) + _REST
-"""The same of a PAX header, which has no device numbers at all."""
+"""The same for a PAX header, whose device numbers are empty."""
 
 
 def padding(size: int) -> int:
-    """Return how many zero bytes follow `size` bytes of content."""
+    """Return how many zero bytes pad `size` bytes of content to a whole block."""
     return -size % BLOCK_SIZE
 
 
 def tar_header(entry: Entry) -> bytes:
-    """Return the header of `entry`, preceded by a PAX header where ustar cannot hold it; a multiple of 512 bytes.
+    """Return the header of `entry`, after a PAX header if ustar is not enough; its size is a multiple of 512 bytes.
 
-    Times are cut to seconds, user and group names left empty, extended attributes written as `SCHILY.xattr.*`.
-    The rules are archive/tar's for `FormatPAX`: ustar when all fits (a long ASCII name split at a slash), else
-    PAX records for what does not, sorted by key. Raises StoreError for a name that is empty or has a NUL.
+    Times are cut to seconds, user and group names are empty, and extended attributes are `SCHILY.xattr.*`. The rules
+    are those of archive/tar for `FormatPAX`: plain ustar when all values fit, where a long ASCII name is split at a
+    slash; otherwise PAX records, sorted by key, for the values that do not. Raises StoreError for a name that is empty
+    or has a NUL.
     """
     name = entry.path.encode("utf-8", "surrogateescape")
     if entry.type == DIR:
@@ -51,7 +52,7 @@ def tar_header(entry: Entry) -> bytes:
 
 
 def _plain(entry: Entry, name: bytes, size: int, seconds: int) -> bool:
-    """Return whether one block with nothing after the numbers will do, as for nearly all files and directories."""
+    """Return whether one block without link and device numbers is enough, as for nearly all files and directories."""
     return (
         bool(entry.path)
         and entry.uid <= _OCTAL_7
@@ -111,7 +112,7 @@ def _fits(entry: Entry, link: bytes, size: int, seconds: int) -> bool:
 
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:
-    """Return a long ASCII name as ustar's prefix and name, where a slash lies so that both fit."""
+    """Return a long ASCII name as ustar's prefix and name; None unless it has a slash at which both fit."""
     if not name.isascii():
         return None
     end = min(len(name), _PREFIX_SIZE + 1)
@@ -129,13 +130,13 @@ def _ascii(text: bytes) -> bytes:
 
 
 def _field(text: bytes) -> bytes:
-    """Return at most 100 bytes of a name; if it is cut behind a slash, without that, lest it read as a directory."""
+    """Return at most 100 bytes of a name. A cut name loses a slash at its end, so as not to look like a directory."""
     cut = text[:_NAME_SIZE]
     return cut.rstrip(b"/") if len(text) > _NAME_SIZE and cut.endswith(b"/") else cut
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH key=value`, newline, where LENGTH counts its own digits too."""
+    """Return `LENGTH key=value` and a newline, where LENGTH counts its own digits too."""
     body = len(key) + len(value) + 3
     length = body + len(str(body))
     if len(str(length)) != len(str(body)):

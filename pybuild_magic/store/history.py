@@ -1,4 +1,4 @@
-"""The builds that were made: what was asked for, how it ended, and where its log is."""
+"""The history of builds: what was asked for, how the build ended, and where its log is."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _COLUMNS = "ref, name, created, completed, status, error, request, result, log"
 
 
 class HistoryRecord(msgspec.Struct, frozen=True):
-    """One build."""
+    """A build of the history."""
 
     ref: str
-    """The build's ID, as in SolveRequest."""
+    """The build's ID, as in `SolveRequest`."""
     name: str = ""
     created: float = 0.0
     """Seconds since 1970."""
@@ -36,7 +36,7 @@ class HistoryRecord(msgspec.Struct, frozen=True):
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the start to the end."""
+        """Seconds from the start to the end; None if it has not ended."""
         return None if self.completed is None else self.completed - self.created
 
 
@@ -47,7 +47,7 @@ class History:
         self._db = db
 
     def put(self, record: HistoryRecord) -> None:
-        """Keep a build, in place of what was kept for its ref before."""
+        """Keep a build, replacing any earlier record with the same ref."""
         with self._db.write() as connection:
             connection.execute(
                 f"INSERT OR REPLACE INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own names
@@ -59,7 +59,7 @@ class History:
             )
 
     def get(self, ref: str) -> HistoryRecord | None:
-        """Return the build with that ref, or None."""
+        """Return the build with this ref, or None."""
         rows = self._db.read(f"SELECT {_COLUMNS} FROM history WHERE ref = ?", (ref,))  # noqa: S608
         return _record(rows[0]) if rows else None
 
@@ -69,11 +69,11 @@ class History:
         return [_record(row) for row in rows]
 
     def last(self) -> float:
-        """Return when the last build of any process began, in seconds since 1970; 0 when none is remembered."""
+        """Return when the last build of any process began, in seconds since 1970; 0 if no build is remembered."""
         return self._db.read("SELECT coalesce(max(created), 0.0) FROM history")[0][0]
 
     def remove(self, ref: str) -> bool:
-        """Forget a build; whether it was known. Its log goes with the next collection."""
+        """Forget a build, and return whether it was known. Its log goes with the next collection."""
         return bool(self._db.execute("DELETE FROM history WHERE ref = ? RETURNING 1", (ref,)))
 
 

@@ -1,4 +1,4 @@
-"""Taking in tars that others made: layers of images into the store, archives of ADD as entries with contents."""
+"""The import of tars that others made: layers of images into the store, archives of ADD as entries with contents."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _ZEROS = bytes(1 << 20)
 
 MAX_UNPACKED = 16 << 30
 MAX_RATIO = 1100
-"""An archive unpacks to so many bytes, or to so many times what it is packed: gzip cannot do more than 1,032 times."""
+"""An archive may unpack to MAX_UNPACKED bytes, or to this many times its size: gzip reaches 1,032 at most."""
 
 
 class CheckedStream:
-    """A compressed stream that is hashed and counted while it is read."""
+    """A compressed stream, hashed and counted as it is read."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class CheckedStream:
         return data
 
     def finish(self, digest: str | None, what: str) -> None:
-        """Read what the decompressor left, and compare digests."""
+        """Read the rest, which the decompressor did not need, and compare digests."""
         while self.read(1 << 20):
             pass
         if self._hash is not None and digest is not None:
@@ -73,7 +73,7 @@ class CheckedStream:
 
 
 class Unpacked:
-    """Unpack a stream, whose bytes `packed` counts, as long as that is not absurdly much."""
+    """An unpacked stream, with a bound in proportion to the bytes that `packed` has counted."""
 
     def __init__(self, stream: Readable, packed: CheckedStream) -> None:
         self._stream = stream
@@ -81,7 +81,7 @@ class Unpacked:
         self._size = 0
 
     def read(self, size: int, /) -> bytes:
-        """See Readable. Raises SourceError for what unpacks to too much."""
+        """See Readable. Raises SourceError when the stream unpacks to too much."""
         data = self._stream.read(size)
         self._size += len(data)
         if self._size > MAX_UNPACKED and self._size > MAX_RATIO * self._packed.size:
@@ -102,10 +102,10 @@ def import_tar(
 ) -> Layer:
     """Store a layer that someone else made, byte for byte, and index it, in one pass over `stream`.
 
-    `stream` may be compressed in one of the ways `packed`. `digest` is what the stream as it is, `diff_id` what the
-    uncompressed tar must have, which it is then stored as, SHA-256 or not; `on_progress` hears how many bytes of
-    the stream were read. Raises SourceError, which calls the layer `name`, for what is corrupt, truncated, hostile
-    or of another digest; StoreError when the disk is full.
+    `stream` may have any of the compressions `packed`. If given, `digest` must be the digest of the stream as it is,
+    and `diff_id` that of the uncompressed tar, under which it is then stored, even if it is not SHA-256. `on_progress`
+    is called with the number of bytes read from the stream. Raises SourceError, in which the layer is called `name`,
+    for a stream that is corrupt, truncated or hostile or has another digest, and StoreError when the disk is full.
     """
     checked = CheckedStream(stream, digest, cancel, on_progress)
     sink, index_blob = TarSink(store.blobs.ingest()), store.blobs.ingest()
@@ -132,7 +132,7 @@ def import_tar(
 
 @contextmanager
 def about(name: str) -> Generator[None]:
-    """Make what reading a tar says about it a sentence about `name`."""
+    """Turn the fragments of sentences that reading a tar raises into sentences about `name`."""
     try:
         yield
     except SourceError as error:
@@ -142,7 +142,7 @@ def about(name: str) -> Generator[None]:
 
 
 def _index(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
-    """Let the content of a member pass, and give its entry the digest."""
+    """Read past the content of a member, and return its entry with the digest."""
     entry = member.entry
     if entry.path.endswith(_NAMELESS) and entry.path.rpartition("/")[2] in _NAMELESS:
         raise SourceError(f"the whiteout {entry.path!r} names nothing")
@@ -159,7 +159,7 @@ def _index(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest
 
 
 def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
-    """Keep the content of a sparse file, which the tar has in parts, as a blob beside it (see `Layer.span`)."""
+    """Store the content of a sparse file, which the tar has in parts, as a separate blob (see `Layer.span`)."""
     ingest = store.blobs.ingest()
     try:
         at = 0
@@ -177,7 +177,7 @@ def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Inges
 
 
 def content_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview]:
-    """Yield the content of a member that stands next in `feed`, with the holes of a sparse file."""
+    """Yield the content of the member that comes next in `feed`, including the holes of a sparse file."""
     if member.sparse is None:
         yield from feed.pieces(member.stored)
         return
@@ -192,18 +192,18 @@ def content_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview
 
 
 class MemberContent(io.RawIOBase):
-    """The content of one member of a tar that is passing by; good until the next member."""
+    """The content of a member of a tar stream; it can be read until the next member is asked for."""
 
     def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
         self._pieces = pieces
         self._rest: bytes | memoryview = b""
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill `buffer` with what comes next; 0 at the end."""
+        """Fill `buffer` with the next bytes, and return their number; 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -217,20 +217,20 @@ class MemberContent(io.RawIOBase):
 
 
 def is_tar(stream: Readable) -> bool:
-    """Return whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
+    """Return whether a stream, compressed or not, begins with the header of a tar's member of any kind."""
     return is_header(head(stream, BLOCK_SIZE))
 
 
 def _named(name: str, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """Pieces that are read outside of `read_tar`, with its errors."""
+    """Yield pieces that are read outside of `read_tar`, with the same errors as inside."""
     with about(name):
         yield from pieces
 
 
 def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entry, MemberContent]]:
-    """Yield the entries of an archive, compressed or not, with their contents, which can be read until the next one.
+    """Yield the entries of an archive, compressed or not, with their contents, each readable until the next one.
 
-    What `import_tar` checks is checked here too, with the same errors; entries have no digests and no offsets.
+    The checks and errors are those of `import_tar`; entries have no digests and no offsets.
     """
     with about(name):
         checked = CheckedStream(stream)

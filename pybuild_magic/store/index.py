@@ -1,4 +1,4 @@
-"""The table of contents of a layer's tar: every entry with the place of its content, compact on disk."""
+"""The table of contents of a layer's tar: all entries with the places of their contents, compact on the disk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _VERSION = 2
 _ENCODING = ("utf-8", "surrogateescape")
 _NUMBERS = tuple(map(attrgetter, ("mode", "uid", "gid", "mtime", "size", "offset", "devmajor", "devminor")))
 _BATCH = 4096
-"""Entries that are turned into columns together."""
+"""How many entries are turned into columns together."""
 _LENGTH = struct.Struct("<I")
 
 
 class _Columns(msgspec.Struct, frozen=True, array_like=True):
-    """Some entries as they lie on disk: one value a column where all agree, packed arrays where not.
+    """Some entries as stored on the disk: a column is a single value if all entries agree, and else a packed array.
 
-    An index is one of these after the other, each after its length: it takes no room to write or to read a large one.
+    An index is a sequence of these, each preceded by its length, so that a large one takes little memory to write or
+    read.
     """
 
     version: int
@@ -34,16 +35,16 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True):
     paths: bytes
     types: bytes
     numbers: tuple[int | bytes, ...]
-    """Those of `_NUMBERS`, little-endian, 64 bits each."""
+    """The columns of `_NUMBERS`, with 64 bits for each number, little-endian."""
     links: dict[int, bytes]
     digests: bytes
     has_digest: bytes
-    """One byte an entry, 1 where `digests` has the next 32 bytes for it."""
+    """One byte for each entry: 1 if the next 32 bytes of `digests` are its own."""
     xattrs: dict[int, dict[bytes, bytes]]
 
 
 class Index:
-    """The entries of one layer, in the order of its tar."""
+    """The entries of a layer, in the order of its tar."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: tuple[Entry, ...] = tuple(entries)
@@ -59,11 +60,11 @@ class Index:
         return {entry.path: entry for entry in self.entries}
 
     def get(self, path: str) -> Entry | None:
-        """Return the entry at `path` (the last one, as in any tar), or None."""
+        """Return the entry at `path`, or None; of several the last, as in any tar."""
         return self._by_path.get(path)
 
     def encode(self) -> bytes:
-        """Return the bytes that `decode` reads, about 70 an entry."""
+        """Return the index as bytes for `decode`: about 70 for each entry."""
         parts: list[bytes] = []
         writer = IndexWriter(parts.append)
         for entry in self.entries:
@@ -73,7 +74,7 @@ class Index:
 
     @classmethod
     def decode(cls, file: BinaryIO) -> Index:
-        """Read what `encode` or an `IndexWriter` wrote. Raises StoreError for what is damaged or of another version."""
+        """Read the output of `encode` or an `IndexWriter`. Raises StoreError if it is damaged or of another version."""
         try:
             return cls(_read(file))
         except (msgspec.MsgspecError, ValueError, IndexError, UnicodeError) as error:
@@ -96,7 +97,7 @@ class IndexWriter:
             self.finish()
 
     def finish(self) -> None:
-        """Write what is not written yet."""
+        """Write the remaining entries."""
         if self._batch:
             part = msgspec.msgpack.encode(_columns(self._batch))
             self._write(_LENGTH.pack(len(part)) + part)

@@ -1,4 +1,4 @@
-"""A layer of the store, and the compressed forms of it that were pulled or made for an export."""
+"""A layer of the store, and its compressed forms, which were pulled or made for an export."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 _SOURCE = "containerd.io/distribution.source."
-"""containerd's annotation of where a blob is known to be: `…source.docker.io` = `library/busybox,…`."""
+"""containerd's annotation for the repositories that have a blob: `…source.docker.io` = `library/busybox,…`."""
 
 
 class Layer:
-    """An uncompressed tar in the content store, and the index of it."""
+    """An uncompressed tar of the store, and its index."""
 
     def __init__(self, diff_id: str, size: int, load: Callable[[str], Index]) -> None:
         self.diff_id = diff_id
@@ -33,13 +33,13 @@ class Layer:
 
     @property
     def index(self) -> Index:
-        """The entries of the tar; read from the store on first use."""
+        """The entries of the tar, read from the store on first use."""
         if self._index is None:
             self._index = self._load(self.diff_id)
         return self._index
 
     def span(self, entry: Entry) -> Span:
-        """Return where the content of a regular file of this layer is."""
+        """Return the place of the content of a regular file of this layer."""
         return content_span(self.diff_id, entry)
 
     def __repr__(self) -> str:
@@ -47,23 +47,23 @@ class Layer:
 
 
 class Compressed(msgspec.Struct, frozen=True):
-    """A blob that holds a layer in the form that registries have it, or that an export made."""
+    """A blob that has a layer in the form of a registry or of an export."""
 
     media_type: str
     digest: str
     size: int
     compression: str
-    """gzip, zstd or uncompressed; an export may add what else distinguishes the form, such as the level."""
+    """gzip, zstd or uncompressed; an export may add what distinguishes its form, such as the level."""
     annotations: dict[str, str] = {}
 
 
 def is_elsewhere(annotations: Mapping[str, str]) -> bool:
-    """Return whether a registry is known to have a form with these annotations, so that it can be fetched again."""
+    """Return whether, by its annotations, a registry has this form, so that it can be fetched again."""
     return any(paths for key, paths in annotations.items() if key.startswith(_SOURCE))
 
 
 class CompressedForms:
-    """Which blobs hold which layer."""
+    """The compressed forms of the layers."""
 
     def __init__(self, db: Database, blobs: Blobs, has_layer: Callable[[str], bool]) -> None:
         self._db = db
@@ -71,7 +71,7 @@ class CompressedForms:
         self._has_layer = has_layer
 
     def put(self, diff_id: str, form: Compressed) -> None:
-        """Record that `form`, whose blob may or may not be in the store, is the layer `diff_id`."""
+        """Record that `form` is the layer `diff_id`; its blob need not be in the store."""
         self._db.execute(
             "INSERT OR REPLACE INTO compressed VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -85,7 +85,7 @@ class CompressedForms:
         )
 
     def get(self, diff_id: str, *, missing_ok: bool = False) -> list[Compressed]:
-        """Return the known forms of a layer whose blobs are there, or with `missing_ok` all known ones."""
+        """Return the forms of a layer whose blobs are in the store, or with `missing_ok` all known ones."""
         rows = self._db.read(
             "SELECT media_type, digest, size, compression, annotations FROM compressed WHERE diff_id = ?",
             (diff_id,),
@@ -97,19 +97,19 @@ class CompressedForms:
         return forms if missing_ok else [form for form in forms if self._blobs.has(form.digest)]
 
     def usable(self, diff_id: str) -> list[Compressed]:
-        """Return the forms of a layer that an image may name: those that are there, then those that a registry has."""
+        """Return the forms of a layer that an image may name: first those in the store, then those of registries."""
         known = [(self._blobs.has(form.digest), form) for form in self.get(diff_id, missing_ok=True)]
         elsewhere = [form for here, form in known if not here and is_elsewhere(form.annotations)]
         return [form for here, form in known if here] + elsewhere
 
     def places(self, form: Compressed) -> Iterator[Reference]:
-        """Yield the repositories that are known to have a form."""
+        """Yield the repositories known to have a form."""
         for key, paths in form.annotations.items():
             if key.startswith(_SOURCE):
                 yield from (Reference(key.removeprefix(_SOURCE), path) for path in paths.split(",") if path)
 
     def seen_in(self, digest: str, domain: str, path: str) -> None:
-        """Note that the repository `path` of the registry `domain` has the blob, for mounting it into another one."""
+        """Record that the repository `path` of the registry `domain` has the blob and can mount it into another."""
         diff_id = self.diff_id(digest)
         for form in self.get(diff_id, missing_ok=True) if diff_id else ():
             known = form.annotations.get(_SOURCE + domain, "")
@@ -119,14 +119,14 @@ class CompressedForms:
                 self.put(diff_id or "", msgspec.structs.replace(form, annotations=annotations))
 
     def repositories(self, digest: str, domain: str) -> list[str]:
-        """Return the repositories of a registry that are known to have the blob."""
+        """Return the repositories of a registry known to have the blob."""
         diff_id = self.diff_id(digest)
         forms = self.get(diff_id, missing_ok=True) if diff_id else []
         sources = (form.annotations.get(_SOURCE + domain, "") for form in forms if form.digest == digest)
         return [path for paths in sources for path in paths.split(",") if path]
 
     def diff_id(self, digest: str) -> str | None:
-        """Return the diffID of the layer that a compressed blob holds, when that layer is in the store."""
+        """Return the diffID of the layer that a compressed blob has, or None if that layer is not in the store."""
         for (diff_id,) in self._db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)):
             if self._has_layer(diff_id):
                 return diff_id

@@ -1,4 +1,4 @@
-"""Leases: a process that builds says so in a locked file, and collections spare what it made or used since."""
+"""Leases: a building process keeps a file locked, and collections spare what it has made or used since."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .locks import lock_file, remove_locked
 
 
 class Leases:
-    """The leases of one store directory. A process has one at a time, however many builds it runs.
+    """The leases of a store's directory. A process has at most one, however many builds it runs.
 
-    The lease is a file that the process keeps locked, so it ends with the process, however that ends.
+    The lease is a file that the process keeps locked, so it ends with the process, however that dies.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -29,24 +29,24 @@ class Leases:
 
     @property
     def held(self) -> bool:
-        """Whether this process has a lease."""
+        """Whether this process has a lease now."""
         return self._count > 0
 
     def enter(self) -> None:
-        """Begin a lease, or join the one that this process has."""
+        """Begin a lease, or join that of this process."""
         with self._lock:
             if self._count == 0:
                 self._used = {}
                 self.began = time.time()
                 path, fd = self._path, None
-                while fd is None:  # a collection may look at it just now
+                while fd is None:  # a collection may be looking at it right now
                     path = self._directory / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
                     fd = lock_file(path)
                 self._fd, self._path = fd, path
             self._count += 1
 
     def leave(self) -> None:
-        """End what `enter` began; the last one gives the lease up."""
+        """Undo an `enter`; the last one gives the lease up."""
         with self._lock:
             self._count -= 1
             if self._count == 0:
@@ -54,11 +54,11 @@ class Leases:
                 remove_locked(self._path, self._fd)
 
     def used(self, table: str, key: str) -> int | None:
-        """Return the size of a row that was marked as used during this lease."""
+        """Return the size of a row if it was marked as used during this lease, else None."""
         return self._used.get((table, key))
 
     def mark(self, table: str, key: str, size: int) -> None:
-        """Remember that a row is marked as used, and need not be again during this lease."""
+        """Remember that a row is marked as used, so that it need not be marked again during this lease."""
         if self._count:
             self._used[table, key] = size
 
@@ -67,14 +67,14 @@ class Leases:
         return any(self._living())
 
     def horizon(self) -> float:
-        """Return when the oldest lease of any process began (seconds since 1970); now, when there is none.
+        """Return when the oldest lease of any process began, in seconds since 1970; the present if there is none.
 
-        What was used at or after that time is in use. Files of processes that are gone are removed.
+        Whatever was used at or after that time is in use. Files of processes that are gone are removed.
         """
         return min([time.time(), *self._living()])
 
     def _living(self) -> Iterator[float]:
-        """Yield when each lease began."""
+        """Yield the time when each lease began."""
         for path in self._directory.iterdir():
             if not path.name.partition("-")[0].isdigit():
                 continue

@@ -1,4 +1,4 @@
-"""How much room the store may take: the smaller of a setting, a tenth of the disk, and half of a quota."""
+"""The limit of the store's size: the smallest of a setting, a tenth of the disk and half of a quota."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 
 DEFAULT = 10_000_000_000
-"""Bytes; BuildKit reserves as many for its cache."""
+"""Bytes; BuildKit reserves the same for its cache."""
 _GB = 1_000_000_000
 _SYS_QUOTACTL_FD = 443
-"""The number of quotactl_fd(2), the same on every machine that Linux runs on but alpha."""
+"""The number of quotactl_fd(2): the same on all of Linux's architectures but alpha."""
 _Q_GETQUOTA = 0x800007
 _USER, _GROUP = 0, 1
 _QUOTA_BLOCK = 1024
-"""Bytes in which quotactl counts limits."""
+"""The unit of quotactl's limits, in bytes."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Limit(msgspec.Struct, frozen=True):
     size: int
     """Bytes."""
     why: str
-    """Where the number is from, as the end of a sentence."""
+    """The origin of the number, as the end of a sentence."""
 
 
 class _Quota(ctypes.Structure):
@@ -39,11 +39,11 @@ class _Quota(ctypes.Structure):
 
 
 def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
-    """Return the limit of the store in `root`, where its user's setting is `setting` bytes."""
+    """Return the limit of the store at `root`; `setting` is the user's own, in bytes."""
     limits = [Limit(setting, "as set" if setting != DEFAULT else "the default")]
     status = os.statvfs(root) if hasattr(os, "statvfs") else None
     if status is not None and (disk := status.f_frsize * status.f_blocks):
-        # Rounded up to whole GB, as BuildKit does it: a tenth of a small disk would hold no image.
+        # Rounded up to whole GB, as in BuildKit: a tenth of a small disk would not be enough for an image.
         limits.append(Limit((disk // 10 // (1 << 30) + 1) * _GB, "a tenth of the disk"))
     if quota := quota_of(root):
         limits.append(Limit(quota // 2, "half of the quota"))
@@ -51,9 +51,9 @@ def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
 
 
 def quota_of(root: Path) -> int:
-    """Return bytes that the file system of `root` lets this user, or group, have; 0 when it sets no such limit.
+    """Return the bytes that the file system of `root` allows this user or group; 0 without a quota.
 
-    A quota of a project (a directory's) needs no asking: the disk then says that it is as large as the quota.
+    Quotas of projects (of directories) need not be read: the file system reports them as its size.
     """
     if not sys.platform.startswith("linux"):
         return 0

@@ -1,4 +1,4 @@
-"""Symbolic links followed within a root, as a process that has it for its root follows them."""
+"""Symbolic links followed within a root, as by a process with this root directory."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from ..cancel import checkpoint
 from ..errors import StoreError
 
 MAX_LINKS = 255
-"""How many symbolic links a path may lead through, as in containerd's `fs.RootPath`; Linux stops at 40."""
+"""The most symbolic links on a path, as in containerd's `fs.RootPath`; Linux allows 40."""
 
 
 class LinkLoopError(StoreError):
-    """A path that goes round in symbolic links."""
+    """A path leads through a loop of symbolic links."""
 
 
 class EscapeError(StoreError):
-    """A path that leads above its root."""
+    """A path leads above its root."""
 
 
 def follow_links(
     path: str, link_of: Callable[[str], str | None], *, follow_last: bool = True, refuse_escapes: bool = False
 ) -> str:
-    """Return the path that `path` leads to, relative to the root, "" being the root.
+    """Return the path that `path` leads to, relative to the root, which is "".
 
-    `link_of` gives the target of the symbolic link at a path whose parents are none, and None for all else. A ".."
-    at the root stays there, as in Linux; with `refuse_escapes` it raises EscapeError, unless an absolute link was
-    followed before, as Docker's unpacker has it. Components that do not exist are kept as they are. With
-    `follow_last` false a link at the very end stays. Raises LinkLoopError.
+    `link_of` returns the target of the symbolic link at a path whose parents are not links, and None if there is no
+    link. A ".." at the root stays there, as in Linux; with `refuse_escapes` it raises EscapeError, unless an absolute
+    link was followed before, as in Docker's unpacker. Components that do not exist are kept as they are. With
+    `follow_last` false, a link at the very end is not followed. Raises LinkLoopError.
     """
     where: list[str] = []
     todo = _reversed_parts(path)

@@ -1,4 +1,4 @@
-"""Locks on files, which the system lets go of when their process dies."""
+"""Locks on files, which the system releases when their process dies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if sys.platform == "win32":
     import msvcrt
 
     _LOCKED_BYTE = 0x7FFFFFFE
-    """Nobody else can read a byte that is locked, so it is one that no lock file and no small blob has."""
+    """Nobody else can read a locked byte, so it is one beyond the end of every lock file and small blob."""
 
-    def _try_lock(fd: int, shared: bool) -> bool:  # noqa: ARG001 - Windows knows only exclusive ones
+    def _try_lock(fd: int, shared: bool) -> bool:  # noqa: ARG001 - Windows has only exclusive locks
         os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
@@ -26,7 +26,7 @@ if sys.platform == "win32":
 
     def remove_locked(path: Path, fd: int) -> None:
         """Remove a file that `lock_file` has locked, and close it."""
-        os.close(fd)  # An open file cannot be removed, and so neither can one that someone else has locked since.
+        os.close(fd)  # An open file cannot be removed; so the file stays if someone else locks it now.
         with suppress(PermissionError):
             path.unlink(missing_ok=True)
 
@@ -53,14 +53,15 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_B
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Lock an open file without waiting; False when someone else, in this process or another, has it."""
+    """Lock an open file without waiting; False if someone else, in this process or another, has locked it."""
     return _try_lock(fd, shared)
 
 
 def lock_file(path: Path, *, shared: bool = False) -> int | None:
-    """Open (or make) and lock the file at `path`; its descriptor, whose closing unlocks it, or None when taken.
+    """Open, or create, and lock the file at `path`; return its descriptor, or None if someone else has locked it.
 
-    A file that was removed between opening and locking does not count: the lock is on what is at `path` now.
+    Closing the descriptor unlocks the file. If the file was removed between opening and locking, it is opened anew:
+    the lock is on the file that is at `path`.
     """
     while True:
         fd = os.open(path, _FLAGS, 0o600)
@@ -76,7 +77,7 @@ def lock_file(path: Path, *, shared: bool = False) -> int | None:
 
 
 def lock_file_waiting(path: Path) -> int:
-    """As `lock_file`, and wait until it can be locked."""
+    """Lock a file as `lock_file` does, but wait until it can be locked."""
     while (fd := lock_file(path)) is None:
         time.sleep(_POLL_SECONDS)
     return fd

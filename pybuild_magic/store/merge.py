@@ -1,9 +1,9 @@
-"""One layer put on those below it: its entries unpacked one after the other, and overlaid as overlayfs does.
+"""The merge of a layer with those below it: its entries are unpacked in order, then overlaid as by overlayfs.
 
-What a layer's tar makes does not depend on the layers below: containerd unpacks it into a directory of its own, in
-which links are followed and later entries replace earlier ones, and overlayfs lays that directory over the others.
-So a link of a layer below is hidden by a directory of the same name, never followed. Where containerd refuses what
-the OCI specification allows (whiteouts of what the layer itself has, hardlinks to files below), this does not.
+The files of a layer do not depend on the layers below: containerd unpacks its tar into an empty directory, in which
+links are followed and later entries replace earlier ones, and overlayfs lays that directory over the others. So a
+directory hides a link of the same name in a layer below, and never follows it. The OCI specification allows
+whiteouts of files of the same layer and hardlinks to files below; containerd refuses them, and this module does not.
 Sources: containerd, `pkg/archive/tar.go` (applyNaive, mkparent); Linux, `Documentation/filesystems/overlayfs.rst`.
 """
 
@@ -21,11 +21,11 @@ from .links import MAX_LINKS
 _SETGID = 0o2000
 
 ROOT = Entry("", DIR, 0o755)
-"""The root directory, of which layers say nothing."""
+"""The root directory, for which layers have no entry."""
 
 
 class Node:
-    """A file or directory of a layer or of a merged tree. Trees share nodes: those of a finished tree stay."""
+    """A file or directory of a layer or of a merged tree. Trees share nodes: those of a finished tree never change."""
 
     __slots__ = ("children", "diff_id", "entry", "names")
 
@@ -38,7 +38,7 @@ class Node:
 
 
 class Root(Node):
-    """The root directory, which knows the files of its tree that have, or had, several names."""
+    """The root directory; `linked` are the files of its tree that have, or had, several names."""
 
     __slots__ = ("linked",)
 
@@ -48,7 +48,7 @@ class Root(Node):
 
 
 WHITEOUT = Node(Entry(""), "", None)
-"""Stands in an unpacked layer for a name that is deleted, and as `OPAQUE_WHITEOUT` for all names of a directory."""
+"""In an unpacked layer, stands for a deleted name, and under the name `OPAQUE_WHITEOUT` for all of a directory."""
 
 
 class Unpacked:
@@ -58,21 +58,21 @@ class Unpacked:
         self._diff_id = diff_id
         self.root = Root({})
         self.dependent = False
-        """Whether something counts on the layers below: for the metadata of directories, or a hardlink's target."""
+        """Whether something depends on the layers below: metadata of a directory, or the target of a hardlink."""
         self.deletes = False
-        """Whether something of the layers below is hidden."""
+        """Whether something of the layers below is deleted."""
         self.outward: list[tuple[Node, str, Node]] = []
-        """(directory, name, node) of hardlinks whose target the layer does not have."""
+        """(directory, name, node) of hardlinks whose targets are not in the layer."""
         self._directories: dict[str, Node] = {"": self.root}
         self._names: dict[int, list[Node]] = {}
-        """The names of a file that has several, by its offset."""
+        """The nodes of each file with several names, by its offset."""
         for number, entry in enumerate(entries):
             if not number % 16:
                 checkpoint()
             self._add(entry)
 
     def walk(self) -> Iterator[tuple[str, Node]]:
-        """Yield all that there is, by path: a directory before what is in it; marks of deletion are `WHITEOUT`."""
+        """Yield all nodes with their paths, each directory before its content; deleted names are `WHITEOUT`."""
         stack = [("", iter((self.root.children or {}).items()))]
         while stack:
             above, names = stack[-1]
@@ -104,7 +104,7 @@ class Unpacked:
                 return
             self._directories = {"": self.root}
         if entry.type == HARDLINK:
-            children.pop(name, None)  # also when it is the very target, which then is missing
+            children.pop(name, None)  # even if it is the target itself, which is then missing
             children[name] = self._hardlink(entry, directory, name)
             return
         node = children[name] = Node(entry, self._diff_id, {} if entry.type == DIR else None)
@@ -121,7 +121,7 @@ class Unpacked:
             own.children[OPAQUE_WHITEOUT] = WHITEOUT
 
     def _directory(self, path: str) -> Node:
-        """Return the directory that `path` leads to, links of this layer followed; what is missing is made."""
+        """Return the directory at `path`, following links of this layer and creating missing directories."""
         known, _, name = path.rpartition("/")
         todo = [name]
         while (node := self._directories.get(known)) is None:
@@ -157,7 +157,7 @@ class Unpacked:
         return node
 
     def _hardlink(self, entry: Entry, directory: Node, name: str) -> Node:
-        """Another name of a file, whose metadata it changes for all of them, as one header after the other does."""
+        """Return the node of a hardlink. Its header sets the metadata of all names of the file, as in unpacking."""
         target = _find(self.root, entry.link)
         if target is None or target is WHITEOUT:
             node = Node(entry, self._diff_id, None)
@@ -180,7 +180,7 @@ class Unpacked:
 
 
 def overlay(below: Root, layer: Unpacked) -> Root:
-    """Return the tree of a layer on `below`, which stays as it is. Takes the nodes of `layer`, which is used up."""
+    """Return the tree of a layer on top of `below`, which does not change. `layer` cannot be used afterwards."""
     root = layer.root
     root.linked |= below.linked
     for directory, name, node in layer.outward:
@@ -188,7 +188,7 @@ def overlay(below: Root, layer: Unpacked) -> Root:
             _borrow(below, root, node)
     root_children = root.children
     assert root_children is not None
-    root_children.pop(OPAQUE_WHITEOUT, None)  # what overlayfs does not look at in the root of a layer
+    root_children.pop(OPAQUE_WHITEOUT, None)  # overlayfs ignores it in the root of a layer
     searching = layer.deletes or layer.dependent
     stack: list[tuple[Node, Node | None]] = [(root, below)]
     while stack:
@@ -213,10 +213,10 @@ def overlay(below: Root, layer: Unpacked) -> Root:
 
 
 def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tuple[Entry, str]:
-    """Return the metadata of a directory that the layer has only for what is in it, and the layer that they come from.
+    """Return the metadata of a directory without an entry in the layer, and the layer that they come from.
 
-    containerd takes them from the first layer below that has the directory, and follows the links of that one layer.
-    One that no layer has belongs to the group of a set-group-ID directory.
+    Like containerd, take them from the first layer below that has the directory, and follow the links of that layer
+    only. A directory that no layer has an entry for gets the group of its parent if that has the set-group-ID bit.
     """
     path = node.entry.path
     if hidden is not None and hidden.children is not None:
@@ -230,9 +230,9 @@ def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tupl
 
 
 def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None:
-    """Return the node at `path`, with links above it followed; with `links`, which hears of them, also the last.
+    """Return the node at `path`, or None, following links above it.
 
-    None when there is nothing.
+    With the list `links`, a link at the end is followed too, and all followed links are appended to the list.
     """
     where: list[Node] = [root]
     todo = path.split("/")[::-1]
@@ -265,7 +265,7 @@ def _check_links(count: int, path: str) -> None:
 
 
 def _borrow(below: Root, root: Root, node: Node) -> None:
-    """Let a hardlink be the file of the layers below that it points at."""
+    """Make a hardlink another name of its target in the layers below."""
     link = node.entry.link
     target = _find(below, link)
     if target is None or target.children is not None:
@@ -275,7 +275,7 @@ def _borrow(below: Root, root: Root, node: Node) -> None:
 
 
 def _alike(link: Entry, file: Entry) -> bool:
-    """Return whether the header of a hardlink says of the file what is known of it."""
+    """Return whether the header of a hardlink has the same metadata as the file."""
     return (
         (link.mode == file.mode or file.type == SYMLINK)
         and link.uid == file.uid

@@ -1,4 +1,4 @@
-"""A tar archive of the disk, in any compression, whose files are read where they lie."""
+"""A tar archive of the disk, in any compression, whose files are read in place."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _BUFFER = 1 << 18
 class OpenTar:
     """An archive that is open for reading; several threads may read it.
 
-    `source` is its path, or a file that stays the caller's to close. `name` is for messages. Raises SourceError for
-    what is corrupt, or unpacks to absurdly much, and OSError for a path that cannot be opened.
+    `source` is its path, or a file that the caller closes. `name` is for messages. Raises SourceError if the archive is
+    corrupt or unpacks to absurdly much, and OSError if the path cannot be opened.
     """
 
     def __init__(self, source: Path | BinaryIO, name: str = "The archive") -> None:
@@ -39,7 +39,7 @@ class OpenTar:
                 self._closing.callback(self._file.close)
 
     def members(self) -> Iterator[Member]:
-        """Yield what the archive has, in its order; of an empty file this raises SourceError."""
+        """Yield the members of the archive in order. Raises SourceError for an empty file."""
         with about(self._name):
             self._file.seek(0)
             feed = TarFeed(self._file, seek=self._file.seek)
@@ -48,7 +48,7 @@ class OpenTar:
                 raise SourceError("it is empty")
 
     def open(self, member: Member) -> BinaryIO:
-        """Open the content of a regular file, the holes of a sparse one included."""
+        """Open the content of a regular file, including the holes of a sparse one."""
         span = SpanReader(os.dup(self._file.fileno()), Span("", member.entry.offset, member.stored))
         stored = cast("BinaryIO", io.BufferedReader(span, min(_BUFFER, max(512, member.stored))))
         if member.sparse is None:
@@ -56,7 +56,7 @@ class OpenTar:
         return cast("BinaryIO", io.BufferedReader(MemberContent(content_pieces(TarFeed(stored), member))))
 
     def close(self) -> None:
-        """Close what was opened here."""
+        """Close the files that this object has opened."""
         self._closing.close()
 
     def __enter__(self) -> OpenTar:
@@ -67,7 +67,7 @@ class OpenTar:
 
 
 def _is_plain(raw: BinaryIO) -> bool:
-    """Return whether this is a real file without compression."""
+    """Return whether this is a file of the disk without compression."""
     if not raw.seekable() or type(raw) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
         return False
     start = raw.read(MAGIC_SIZE)
@@ -76,7 +76,7 @@ def _is_plain(raw: BinaryIO) -> bool:
 
 
 def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
-    """Return a temporary file of what `raw` unpacks to."""
+    """Return a temporary file with the unpacked content of `raw`."""
     spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
     try:
         with about(name):

@@ -1,8 +1,8 @@
-"""Layers that are kept packed: their tars, which were dropped, are made again when somebody reads them.
+"""Layers that are kept only packed: their tars were dropped, and are made again when somebody reads them.
 
-A tar is what its packed form unpacks to, byte for byte; the other way round is not so sure, as a registry's packer is
-not known. So a tar may go while a packed form of it is in the store, on the disk for certain, and a packed form may
-go while the tar is here and a registry has it.
+A packed form always unpacks to the same tar, but packing the tar again need not give the same bytes, since a
+registry's packer is not known. So a tar may be dropped while a packed form of it is in the store and synced to the
+disk, and a packed form may be dropped while the tar is in the store and a registry has the packed form.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DROPPED = (
 
 
 class PackedLayers:
-    """The tars that are not kept."""
+    """The tars that were dropped and can be made again."""
 
     def __init__(
         self, db: Database, files: BlobFiles, uses: Uses, lease: Callable[[], AbstractContextManager[None]]
@@ -48,18 +48,21 @@ class PackedLayers:
         self._lease = lease
 
     def size(self, diff_id: str) -> int | None:
-        """Return the size of a tar that was dropped and can be made again; None for every other digest."""
+        """Return the size of a dropped tar; None for any other digest."""
         rows = self._db.read(_FORMS + _DROPPED, (diff_id,))
         return rows[0][1] if rows else None
 
     def ensure(self, diff_ids: Iterable[str]) -> None:
-        """Make the tars of layers again that were dropped; during a lease they then stay until the end of it."""
+        """Make the dropped tars among these layers again; during a lease, all then stay until it ends."""
         for diff_id in diff_ids:
             if self._uses.mark("blobs", "digest", diff_id) is None:
                 self.unpack(diff_id)
 
     def unpack(self, diff_id: str) -> bool:
-        """Make a tar again, if it was dropped; whether it was. Raises StoreError when the packed form is broken."""
+        """Make a tar again if it was dropped, and return whether it was.
+
+        Raises StoreError when the packed form is broken.
+        """
         with _LOCKS[hash(diff_id) % len(_LOCKS)]:
             rows = self._db.read(_FORMS + _DROPPED, (diff_id,))
             if not rows:
@@ -103,7 +106,10 @@ def kept_packed(connection: Connection, diff_id: str) -> bool:
 
 
 def drop_tar(connection: Connection, diff_id: str, horizon: float) -> bool:
-    """Forget a tar that its packed form makes again, unless a build uses it or a layer refers to it; whether so."""
+    """Forget a tar that can be made again, unless a build uses it or a layer refers to it.
+
+    Returns whether it was forgotten.
+    """
     gone = connection.execute(
         "DELETE FROM blobs WHERE digest = ?1 AND last_used < ?2 "
         "AND EXISTS (SELECT 1 FROM layers WHERE diff_id = ?1 AND last_used < ?2) "
@@ -116,7 +122,7 @@ def drop_tar(connection: Connection, diff_id: str, horizon: float) -> bool:
 
 
 def drop_packed(connection: Connection, digest: str, horizon: float) -> bool:
-    """Forget a packed form, unless a build uses it or it is all there is of its layer; whether it was forgotten."""
+    """Forget a packed form, unless a build uses it or its layer has no other form; return whether it was forgotten."""
     gone = connection.execute(
         "DELETE FROM blobs WHERE digest = ?1 AND last_used < ?2 AND NOT EXISTS (SELECT 1 FROM compressed "
         "JOIN layers ON layers.diff_id = compressed.diff_id WHERE compressed.digest = ?1 "

@@ -1,9 +1,9 @@
-"""Blobs that are stored in parts: a tar whose contents the store has already is a recipe, and what is new in it.
+"""Blobs that are stored in parts: a tar whose contents are mostly in the store already is a recipe and a pack.
 
-A layer's tar is what its digest is of, and what exports write; most of its bytes may be in the tars of other layers.
-Such a tar has no file. It has a *recipe*, which says for each run of its bytes which blob has them, and a *pack*, the
-blob of the bytes that no other blob has. The blobs of a recipe are files, never in parts themselves; they stay as long
-as the recipe does (see `references`).
+A layer is identified by the digest of its tar, and exports write the tar, but most of its bytes may be in the tars of
+other layers. Such a tar has no file. It has a *recipe*, which names for each run of bytes the blob that has them, and
+a *pack*, the blob of the bytes that no other blob has. The blobs of a recipe are files, never in parts themselves;
+they stay as long as the recipe does (see `references`).
 """
 
 from __future__ import annotations
@@ -32,31 +32,29 @@ _BUFFER_SIZE = 1 << 18
 
 
 class Run(NamedTuple):
-    """Bytes of a tar that another blob has."""
+    """A run of bytes of a tar that another blob has."""
 
     at: int
-    """Where they begin in the tar."""
+    """The offset of the run in the tar."""
     size: int
     blob: str
     offset: int
 
 
 class Recipe(msgspec.Struct, frozen=True, array_like=True):
-    """Which blob has which bytes: run `n` begins at `starts[n]`, in blob `numbers[n]` at `offsets[n]`."""
+    """The blobs of a tar's bytes: run `n` begins at `starts[n]`, and is in blob `numbers[n]` at `offsets[n]`."""
 
     size: int
     blobs: tuple[str, ...]
-    """Digests; the pack first."""
+    """The digests of the blobs, the pack first."""
     starts: bytes
     numbers: bytes
     offsets: bytes
-    """Arrays of 64 bits, in the order of bytes of the machine."""
+    """Like `starts` and `numbers`, an array of 64-bit integers in the machine's byte order."""
 
 
 def make_recipe(size: int, pack: str, runs: Sequence[Run]) -> Recipe:
-    """Return the recipe of a tar of `size` bytes, of which `runs`, in their order, are elsewhere and the rest in
-    `pack`.
-    """
+    """Return the recipe of a tar of `size` bytes, whose `runs`, in order, are in other blobs and the rest in `pack`."""
     numbers = {pack: 0}
     columns = array("q"), array("q"), array("q")
     at = packed = 0
@@ -77,7 +75,7 @@ def make_recipe(size: int, pack: str, runs: Sequence[Run]) -> Recipe:
 
 
 class Parts:
-    """A recipe, ready to be looked things up in."""
+    """A recipe, decoded for look-ups."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.size = recipe.size
@@ -87,7 +85,7 @@ class Parts:
         )
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """(number of the blob, offset in it, bytes) of what is from `start` to `stop`."""
+        """Yield (number of the blob, offset in it, bytes) for the range from `start` to `stop`."""
         n = bisect_right(self._starts, start) - 1
         stop = min(stop, self.size)
         while start < stop:
@@ -99,7 +97,7 @@ class Parts:
 
 
 class BlobParts:
-    """The blobs of a store that are in parts."""
+    """The blobs of a store that are stored in parts."""
 
     def __init__(self, db: Database, files: BlobFiles) -> None:
         self._db = db
@@ -107,17 +105,17 @@ class BlobParts:
         self._decode = lru_cache(8)(self._read)
 
     def get(self, digest: str) -> Parts | None:
-        """Return the parts of a blob; None for one that is a file, or is not there."""
+        """Return the parts of a blob; None if it is a file or not there."""
         rows = self._db.read("SELECT recipe FROM parts WHERE digest = ?", (digest,))
         return self._decode(rows[0][0]) if rows else None
 
     def locate(self, span: Span) -> Span:
-        """Return the range of a file in which a content of a layer is: contents are never cut."""
+        """Return the range of a file that has a content of a layer; it is one range, since contents are never cut."""
         parts = self.get(span.blob) if span.size else None
         return span if parts is None else located(parts, span)
 
     def open(self, digest: str) -> BinaryIO | None:
-        """Return a blob in parts, opened for reading; None for one that is a file."""
+        """Open a blob in parts for reading; None if it is a file."""
         parts = self.get(digest)
         if parts is None:
             return None
@@ -134,7 +132,7 @@ class BlobParts:
 
 
 def located(parts: Parts, span: Span) -> Span:
-    """Return the range of a file that a content of a tar in parts is."""
+    """Return the range of a file that has a content of a tar in parts."""
     for number, offset, size in parts.pieces(span.offset, span.offset + span.size):
         if size == span.size:
             return Span(parts.blobs[number], offset, size)
@@ -157,30 +155,30 @@ class PartsFile(io.RawIOBase):
             raise
 
     def pieces(self, start: int, size: int) -> Iterator[tuple[int, int, int]]:
-        """(descriptor, offset, bytes) of the files that have `size` bytes from `start` on."""
+        """Yield (descriptor, offset, bytes) in the files that have the `size` bytes from `start` on."""
         for number, offset, count in self._parts.pieces(start, start + size):
             yield self._fds[number], offset, count
 
     def read_at(self, size: int, start: int) -> bytes:
-        """Return at most `size` bytes from `start` on: fewer at the end alone."""
+        """Return `size` bytes from `start` on; fewer only at the end."""
         return b"".join(pread(fd, count, offset) for fd, offset, count in self.pieces(start, size))
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move."""
+        """Move to a position, and return it."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
         self._at = max(0, start + offset)
         return self._at
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill `buffer` from the position on; 0 at the end."""
+        """Fill `buffer` from the position on, and return the number of bytes; 0 at the end."""
         view = memoryview(buffer).cast("B")
         data = self.read_at(min(len(view), max(0, self.size - self._at)), self._at)
         view[: len(data)] = data
@@ -196,7 +194,7 @@ class PartsFile(io.RawIOBase):
 
 
 def pieces_of(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:
-    """(descriptor, offset, bytes) of what `Blobs.open` has opened, from its beginning."""
+    """Yield (descriptor, offset, bytes) of a file that `Blobs.open` has opened, from its beginning."""
     raw = getattr(file, "raw", None)
     if isinstance(raw, PartsFile):
         return raw.pieces(0, size)

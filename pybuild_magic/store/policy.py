@@ -1,6 +1,7 @@
-"""The policy of collection when the store is too large: BuildKit's, on what this store keeps.
+"""The policy of collection when the store is too large: BuildKit's, applied to this store.
 
-Source of the rules: buildkit, `cmd/buildkitd/config/gcpolicy.go`. What is quickly made or fetched again goes first.
+Source of the rules: buildkit, `cmd/buildkitd/config/gcpolicy.go`. Things that are quickly made or fetched again go
+first.
 """
 
 from __future__ import annotations
@@ -18,30 +19,30 @@ if TYPE_CHECKING:
     from .store import Store
 
 DIRECTORY, TAR, COMPRESSED, MOUNT, RECORD = "directory", "tar", "compressed", "cache mount", "cache"
-"""Kinds of steps: the extracted form of a layer, a tar whose packed form is here, a packed form that a registry has,
-a cache mount, cache records."""
+"""The kinds of steps: the extracted form of a layer, a tar whose packed form is in the store, a packed form that a
+registry has, a cache mount, and cache records."""
 
 _EASY = frozenset({"source.local", "source.git.checkout", CACHE_MOUNT})
 EASY_MOST = 512_000_000
 _EASY_SECONDS = 48 * 3600.0
-"""BuildKit's first rule: of these types no more than so many bytes are kept for longer than two days unused."""
+"""BuildKit's first rule: records of these types that were unused for two days may have EASY_MOST bytes in all."""
 
 _SPARE_SHARE = 0.2
-"""The share of room for the further forms of layers, as a part of the largest form of each."""
+"""The room for further forms of layers, as a share of the largest form of each."""
 _SPARE_LEAST = 100_000_000
-"""Bytes more than that which are not worth the work; from 1 GB on, they are less than another tenth."""
+"""An excess below this many bytes is not worth the work; from 1 GB on, it is less than another tenth."""
 _SETTLED_SECONDS = 3600.0
-"""How long a form is left that nobody works with, where it is not known what the last build used."""
+"""How long an unused form is kept when it is not known what the last build used."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing to delete."""
+    """A thing to delete."""
 
     kind: str
     id: str
     """The key of a directory, the digest of a blob, the directory of a cache mount, or a layer's diffID."""
     size: int
-    """Bytes that are free then."""
+    """Bytes that it frees."""
     last_used: float
     """Seconds since 1970."""
     description: str = ""
@@ -50,23 +51,23 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The steps, in their order, after which the store is no larger than `limit`."""
+    """The steps, in order, that bring the store down to `limit` bytes."""
 
     steps: tuple[Step, ...]
     total: int
-    """Bytes that the store takes before."""
+    """Bytes that the store takes before the first step."""
     limit: int
     horizon: float
-    """The time from which on a use counts as being in use."""
+    """Things used at or after this time count as in use."""
 
     @property
     def freed(self) -> int:
-        """Bytes."""
+        """Bytes that all steps free."""
         return sum(step.size for step in self.steps)
 
 
 def spare(store: Store) -> int:
-    """Return bytes by which layers that are there in several forms (tar, packed, extracted) take more than they may."""
+    """Return the bytes by which further forms of layers (tar, packed, extracted) exceed their room."""
     largest = dict[str, int](
         store.db.read("SELECT diff_id, size FROM layers WHERE diff_id NOT IN (SELECT digest FROM parts)")
     )
@@ -80,7 +81,7 @@ def spare(store: Store) -> int:
         for id_, size, *_ in store.db.read(sql):
             taken += size
             largest[id_] = max(largest.get(id_, 0), size)
-    # What a directory of a layer in parts has is in the tars of others already.
+    # The files of a directory of a layer in parts are in the tars of other layers already.
     ((again,),) = store.db.read("SELECT coalesce(sum(size), 0) FROM rootfs WHERE diff_id IN (SELECT digest FROM parts)")
     taken += again
     over = taken - int((1 + _SPARE_SHARE) * sum(largest.values()))
@@ -88,10 +89,10 @@ def spare(store: Store) -> int:
 
 
 def plan(store: Store, limit: int, *, quick: bool = False) -> Plan:
-    """Plan how the store comes to take at most `limit` bytes, as far as no image and no running build needs them.
+    """Plan how to bring the store down to `limit` bytes, sparing what an image or a running build needs.
 
-    Where directories of layers are `quick` to make again (as images), they need not have been unused for a while
-    to go for being a second form of their layers.
+    If directories of layers are `quick` to make again, as file system images are, they are dropped as further forms of
+    their layers even when recently used.
     """
     planner = _Planner(store, limit, quick=quick)
     return Plan(tuple(planner.steps()), planner.before, limit, planner.survey.horizon)
@@ -108,7 +109,7 @@ class _Planner:
         self._total = database + sum(row.size for row in (*self._mounts, *self.survey.rows()))
         self.before = self._total
         self._gone: set[tuple[str, str]] = set()
-        """Kinds and names of what goes."""
+        """The kinds and IDs of the things that the steps delete."""
 
     def steps(self) -> Iterator[Step]:
         yield from self._easy()
@@ -130,7 +131,7 @@ class _Planner:
                 yield step
 
     def _spare(self) -> Iterator[Step]:
-        """Further forms of layers, where there are too many of them; what the last build used stays."""
+        """Drop further forms of layers if they exceed their room, except those that the last build used."""
         over = spare(self._store)
         if not over:
             return
@@ -143,7 +144,7 @@ class _Planner:
                     yield self._drop(owner, step)
 
     def _drop(self, owner: str, step: Step) -> Step:
-        """Count a form of a layer as gone."""
+        """Count a form of a layer as deleted."""
         self._gone.add((step.kind, step.id))
         self._total -= step.size
         if item := self.survey.items.get(owner):
@@ -151,7 +152,7 @@ class _Planner:
         return step
 
     def _directories(self) -> list[tuple[str, Step]]:
-        """Extracted layers, each with its owner's diffID, the longest unused first."""
+        """Return the extracted layers, each with its owner's diffID, the longest unused first."""
         rows = self._store.db.read("SELECT key, diff_id, size, last_used FROM rootfs ORDER BY last_used")
         return [
             (diff_id, Step(DIRECTORY, key, size, last_used, f"extracted {diff_id}"))
@@ -160,16 +161,16 @@ class _Planner:
         ]
 
     def _extracted_tars(self) -> list[tuple[str, Step]]:
-        """Tars of layers that are here packed, and as directories that take nothing from the tars."""
+        """Return the tars of layers that are also packed and extracted, if extracted forms do not refer to tars."""
         if self._quick:
             return []
         extracted = {diff_id for (diff_id,) in self._store.db.read("SELECT diff_id FROM rootfs")}
         return [(id_, step) for id_, step in self._doubles(tars=True) if step.kind == TAR and id_ in extracted]
 
     def _doubles(self, *, tars: bool = False) -> list[tuple[str, Step]]:
-        """Of layers that are here as tars and packed, the form that goes, the longest unused first.
+        """Return the form to drop of each layer that is there both as a tar and packed, the longest unused first.
 
-        That is the packed form if a registry has it, and else, or with `tars`, the tar.
+        That is the packed form if a registry has it; otherwise, or with `tars`, it is the tar.
         """
         horizon = self.survey.horizon
         used = {digest for (blobs,) in self._store.db.read("SELECT blobs FROM parts") for digest in blobs.split()}
@@ -195,7 +196,10 @@ class _Planner:
         return sorted(doubles.values(), key=lambda form: form[1].last_used)
 
     def _unused(self, spared: frozenset[str]) -> Iterator[Step]:
-        """Records and cache mounts, the longest unused first; again, as one may keep what an older one has made."""
+        """Drop records and cache mounts, the longest unused first.
+
+        Repeat until nothing more goes, since a record may need the result of an older one.
+        """
         before = -1
         while before != len(self._gone):
             before = len(self._gone)

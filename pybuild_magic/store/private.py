@@ -1,10 +1,10 @@
-"""Whose the store is: what it makes is for its user alone, and what somebody else can change is not used.
+"""The privacy of the store: its files are for its user alone, and it is refused if somebody else can change it.
 
-Whoever can write to the store's directory decides what later builds are made of: a record of the cache names any
-layer as the outcome of any step. So the directory belongs to its user or to root, who is trusted anyway, and nobody
-else that this machine knows may write to it. A directory that a group may write to is looked at twice: the group
-may be the user's own, or that of root, or one that has nobody else in it, as the volumes of a pod have
-(`fsGroup`, and OpenShift's group 0). Directories above it are not looked at.
+Whoever can write to the store's directory decides what later builds are made of, since a cache record can name any
+layer as the result of any step. So the directory must belong to its user or to root, who is trusted anyway, and
+nobody else whom this machine knows may be able to write to it. A directory that a group may write to is accepted if
+the group is the user's own, or root's, or has no other members, as the volumes of a pod have (`fsGroup`, and
+OpenShift's group 0). Directories above it are not checked.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _ELSEWHERE = "set PYBUILD_HOME to a directory of your own"
 
 
 def make_private(root: Path, directories: Iterable[str], database: str) -> None:
-    """Make the store's directories and its database's file, or take those that are there for their user alone.
+    """Create the store's directories and its database's file, and take away the rights of others on existing ones.
 
-    No mode depends on the umask, on a set-group-ID bit above, or on what another version of the program left.
-    Raises StoreError when somebody else owns any of it or can write to it, and OSError as the system does.
+    Modes do not depend on the umask, on a set-group-ID bit above, or on what another version of the program left.
+    Raises StoreError when somebody else owns any of it or can write to it, and OSError when the system refuses.
     """
     _make(root)
     _check_home(root)
@@ -37,12 +37,12 @@ def make_private(root: Path, directories: Iterable[str], database: str) -> None:
     if not path.exists():
         _make_file(path)
     for suffix in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):  # the database's own, which come and go with its connections
+        with suppress(FileNotFoundError):  # SQLite's own files come and go with its connections
             _close(path.with_name(path.name + suffix))
 
 
 def _make(path: Path) -> None:
-    """Make a directory and those above it, all without any right for others."""
+    """Create a directory and missing ones above it, all without rights for others."""
     for place in (*reversed(path.parents), path):
         if not place.exists():
             with suppress(FileExistsError):
@@ -51,7 +51,7 @@ def _make(path: Path) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """Make an empty file. It gets its name when it is closed: to close a database's file ends the locks on it."""
+    """Create an empty file. It is closed before it gets its name: closing a database's file would end locks on it."""
     fresh = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
     lock = lock_file_waiting(path.with_suffix(".lock"))
     try:
@@ -92,7 +92,7 @@ def _shut(mode: str, root: Path, owner: int) -> str:
 
 
 def _close(path: Path) -> None:
-    """Take all rights from others."""
+    """Remove all rights of others."""
     if not HAS_OWNERS:
         return
     status = path.stat()
@@ -108,7 +108,7 @@ def _close(path: Path) -> None:
 
 
 def _another_member(gid: int) -> str:
-    """Somebody other than root and this user whom the machine knows to be in the group."""
+    """Return a member of the group, other than root and this user, whom the machine knows; "" if there is none."""
     import grp
     import pwd
 

@@ -1,4 +1,4 @@
-"""Records that the builder finds again by name: cache records by key, images by reference."""
+"""Records that the builder looks up by name: cache records by key, images by reference."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
     from .uses import Uses
 
 _ALIAS_LIMIT = 16
-"""How many aliases may lead to one record, one after the other."""
+"""The longest chain of aliases that leads to a record."""
 
 
 class CacheRecord(msgspec.Struct, frozen=True):
     """The remembered result of a vertex."""
 
     diff_ids: tuple[str, ...] = ()
-    """The snapshot, bottom layer first."""
+    """The layers of the snapshot, bottom first."""
     meta: bytes = b""
-    """Whatever else the solver wants back."""
+    """Further data of the solver."""
     blobs: tuple[str, ...] = ()
-    """Digests of further blobs that the record needs."""
+    """The digests of further blobs that the record needs."""
     kind: str = "regular"
     """BuildKit's record type: regular, internal, frontend, source.local, source.git.checkout."""
     description: str = ""
     created: float = 0.0
-    """Seconds since 1970; set by the store, as are the next two."""
+    """Seconds since 1970. The store sets this field and the next two."""
     last_used: float = 0.0
     usage_count: int = 0
 
 
 class Cache:
-    """Cache records by key. A key is any text; the same key always means the same result."""
+    """Cache records by key. A key is any text that always stands for the same result."""
 
     def __init__(self, db: Database, uses: Uses) -> None:
         self._db = db
         self._uses = uses
 
     def get(self, key: str) -> CacheRecord | None:
-        """Return the record of `key`, or of what `key` is an alias of, marked as used; so are its layers under a lease.
+        """Return the record at `key`, following aliases, and mark it and its layers and blobs as used.
 
-        None when there is none, or when a layer or blob of it is gone; such a record is dropped.
+        Returns None when there is no record, or when a layer or blob of it is gone; such a record is dropped.
         """
         moment = now()
         with self._db.write() as connection:
@@ -80,7 +80,7 @@ class Cache:
             return record
 
     def put(self, key: str, record: CacheRecord) -> None:
-        """Remember `record` under `key`. Raises StoreError when a layer or blob of it is not in the store."""
+        """Store `record` at `key`. Raises StoreError when a layer or blob of it is not in the store."""
         moment = now()
         with self._db.write() as connection:
             for table, column, digests in (("layers", "diff_id", record.diff_ids), ("blobs", "digest", record.blobs)):
@@ -103,7 +103,7 @@ class Cache:
             )
 
     def alias(self, key: str, target: str) -> None:
-        """Let `key` find what `target` finds."""
+        """Make `key` lead to the record at `target`."""
         if key != target:
             self._db.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (key, target, now()))
 
@@ -124,7 +124,7 @@ class Cache:
 
 
 class ImageRecord(msgspec.Struct, frozen=True):
-    """An image of the store: a normalised reference and the descriptor of its index or manifest."""
+    """An image of the store: its normalised reference, and the descriptor of its index or manifest."""
 
     name: str
     descriptor: Descriptor
@@ -133,21 +133,21 @@ class ImageRecord(msgspec.Struct, frozen=True):
 
 
 class Images:
-    """The image store: what `-t NAME` made and `FROM NAME` finds."""
+    """The images of the store, which `-t NAME` adds and `FROM NAME` finds."""
 
     def __init__(self, db: Database, blobs: Blobs) -> None:
         self._db = db
         self._blobs = blobs
 
     def get(self, name: str) -> ImageRecord | None:
-        """Return the image of that name, or None. Its blobs then stay for the time of the lease."""
+        """Return the image with this name, or None. During a lease, its blobs then stay until it ends."""
         rows = self._db.execute(
             "UPDATE images SET last_used = ? WHERE name = ? RETURNING name, descriptor, created", (now(), name)
         )
         return _image(rows[0]) if rows else None
 
     def put(self, name: str, descriptor: Descriptor) -> None:
-        """Give `name` to the image whose manifest or index, in the blobs of the store, `descriptor` describes."""
+        """Give `name` to an image; `descriptor` is that of its manifest or index, which is a blob of the store."""
         if not self._blobs.has(descriptor.digest):
             raise StoreError(f'The image "{name}" cannot be kept: the store has no blob {descriptor.digest}.')
         moment = now()
@@ -157,12 +157,12 @@ class Images:
         )
 
     def list(self) -> list[ImageRecord]:
-        """Return all images by name."""
+        """Return all images, sorted by name."""
         rows = self._db.read("SELECT name, descriptor, created FROM images ORDER BY name")
         return [_image(row) for row in rows]
 
     def remove(self, name: str) -> bool:
-        """Take the name away; whether there was one. Its blobs go with the next collection, if nothing needs them."""
+        """Remove a name, and return whether there was one. The next collection deletes blobs that nothing needs."""
         return bool(self._db.execute("DELETE FROM images WHERE name = ? RETURNING 1", (name,)))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 _MAX_DOCUMENT = 16 << 20
-"""A larger blob is no manifest and no config."""
+"""A larger blob is neither a manifest nor a config."""
 
 
 class _Child(msgspec.Struct, frozen=True):
@@ -26,9 +26,9 @@ class _RootFS(msgspec.Struct, frozen=True):
 
 
 class _Document(msgspec.Struct, frozen=True):
-    """The members of an index, a manifest or a config that lead on. A config's own `config` has no digest.
+    """The members of an index, a manifest or a config that lead to other blobs. A config's own `config` has no digest.
 
-    Lists may be null: so Go writes the layers of an image that has none.
+    Lists may be null, as Go writes them for an image without layers.
     """
 
     manifests: tuple[_Child, ...] | None = ()
@@ -38,7 +38,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 class References:
-    """The digests of blobs and diffIDs of layers that something needs."""
+    """The digests of needed blobs, and the diffIDs of needed layers."""
 
     def __init__(self) -> None:
         self.blobs: set[str] = set()
@@ -46,7 +46,7 @@ class References:
 
 
 def image_references(store: Store, digest: str, references: References) -> None:
-    """Add what an image needs: the documents from its index or manifest downwards, and the layers they name."""
+    """Add what an image needs: its documents, from the index or manifest down, and the layers that they name."""
     todo = [digest]
     while todo:
         digest = todo.pop()
@@ -62,7 +62,10 @@ def image_references(store: Store, digest: str, references: References) -> None:
 
 
 def _present(store: Store, digests: list[str]) -> list[str]:
-    """Of an index's manifests those that are there, if any are: an image may be loaded for some platforms alone."""
+    """Return the manifests of an index that are in the store, or all if none is.
+
+    An image may have been loaded for some of its platforms only.
+    """
     there = [digest for digest in digests if is_digest(digest) and store.blobs.path(digest).exists()]
     return there or digests
 
@@ -78,7 +81,7 @@ def _document(store: Store, digest: str) -> _Document:
 
 
 def references(store: Store, connection: Connection, horizon: float) -> References:
-    """Return all that is needed now. What was used at or after `horizon` (seconds since 1970) counts as needed."""
+    """Return all that is needed, which includes all that was used at or after `horizon`, in seconds since 1970."""
     needed = References()
     for (descriptor,) in connection.execute("SELECT descriptor FROM images"):
         image_references(store, msgspec.json.decode(descriptor, type=_Child).digest, needed)

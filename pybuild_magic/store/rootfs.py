@@ -1,4 +1,4 @@
-"""Directories of extracted layers, kept for the next RUN that needs them; each can be made again from its layer."""
+"""Directories of extracted layers, kept for the next RUN that needs them. They can be made again from the layers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .merge import WHITEOUT, Unpacked
 from .uses import Uses
 
 _SEAL = "seal"
-"""The file that says how what is in the directory can be recognised."""
+"""The file that tells whether the directory is still as it was made."""
 _LONGEST = 4000
-"""Bytes of a path that is looked at; what is deeper is made with what is above."""
+"""The most bytes of a path that is checked; anything deeper was made together with what is above it."""
 
 
 def _seal(path: Path) -> str:
     if (path / "image").exists():
         return f"image {_digest(path / 'image')}"
-    # Its owner and mode are never changed, so that it changes when a name at its top does.
+    # Owner and mode of the top directory never change, so its ctime changes only when a name in it does.
     return f"fs {(path / 'fs').lstat().st_ctime_ns}" if (path / "fs").is_dir() else "nothing"
 
 
@@ -43,7 +43,7 @@ def _digest(path: Path) -> str:
 def _matches(root: bytes, name: str, entry: Entry) -> bool:
     place = root + b"/" + os.fsencode(name)
     if entry.type in (CHAR, BLOCK) or len(place) > _LONGEST:
-        return True  # devices are left out where there may be none
+        return True  # devices are missing where the system does not allow them
     try:
         status = os.lstat(place)
     except (FileNotFoundError, NotADirectoryError):
@@ -56,10 +56,10 @@ def _matches(root: bytes, name: str, entry: Entry) -> bool:
 
 
 class RootfsDirs:
-    """Finished directories under `rootfs/`, and the working ones, that become such, under `work/`.
+    """Finished directories under `rootfs/`, and working directories, which become finished ones, under `work/`.
 
-    A key is a digest: the layer's diffID, or its chain ID where what is extracted depends on the layers below.
-    A working directory belongs to the process that made it, and is removed when that is gone.
+    A key is a digest: the layer's diffID, or its chain ID if the extracted files depend on the layers below.
+    A working directory belongs to the process that made it, and is removed when the process is gone.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class RootfsDirs:
         self._owner = ""
         self._pid = 0
         self._verified: dict[str, tuple[int, int, int]] = {}
-        """By key: size, time and inode of the images that were compared with their digests."""
+        """By key: size, time and inode of images that were compared with their digests."""
 
     def get(self, key: str) -> Path | None:
-        """Return the directory of `key`, or None; during a lease it stays until the end of it.
+        """Return the directory of `key`, or None; during a lease, it stays until the lease ends.
 
-        One that is damaged, as far as can be seen at once, is forgotten: it can be made again.
+        A directory that a quick check finds damaged is forgotten, since it can be made again.
         """
         if self._uses.mark("rootfs", "key", key) is None:
             return None
@@ -98,7 +98,7 @@ class RootfsDirs:
         return None
 
     def _sealed(self, key: str, path: Path) -> bool:
-        """Return whether the image is the one that was made, or the directory one whose names at the top are those."""
+        """Return whether the image is unchanged, or whether no name at the top of the directory has changed."""
         try:
             kind, _, rest = (path / _SEAL).read_text("ascii").partition(" ")
             if kind == "image":
@@ -114,7 +114,7 @@ class RootfsDirs:
             return False
 
     def damage(self, key: str, diff_id: str) -> str:
-        """Return the fault of the directory of `key`, or ""; all that its layer has is looked for."""
+        """Return the fault of the directory of `key`, or "", after looking for every entry of its layer."""
         path = self._path(key)
         self._verified.pop(key, None)
         if not path.is_dir():
@@ -128,7 +128,7 @@ class RootfsDirs:
                 if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry):
                     return f'has not what its layer has at "/{name}"'
         except (PermissionError, StoreError):
-            return ""  # files of subordinate users; a layer that is not there is told of by itself
+            return ""  # files of subordinate users cannot be checked, and a missing layer is reported separately
         return ""
 
     def workdir(self) -> Path:
@@ -136,7 +136,7 @@ class RootfsDirs:
         with disk_errors(self._root, "making a working directory"), self._lock:
             if self._pid != os.getpid():
                 owner, fd = "", None
-                while fd is None:  # a collection may look at it just now
+                while fd is None:  # a collection may be looking at it right now
                     owner = f"{os.getpid()}-{os.urandom(6).hex()}"
                     fd = lock_file(self._root / "work" / f"{owner}.lock")
                 (self._root / "work" / owner).mkdir(mode=0o700)
@@ -147,7 +147,7 @@ class RootfsDirs:
             return path
 
     def close(self) -> None:
-        """Give up the place of this process's working directories, if there are none any more."""
+        """Remove the folder of this process's working directories, if it is empty."""
         with self._lock:
             place = self._root / "work" / self._owner
             if self._pid != os.getpid() or any(place.iterdir()):
@@ -157,9 +157,9 @@ class RootfsDirs:
             self._owner, self._pid = "", 0
 
     def commit(self, key: str, path: Path, diff_id: str, size: int = 0) -> Path:
-        """Make a working directory the directory of `key`; it goes when the layer `diff_id` goes.
+        """Make a working directory the directory of `key`; it is deleted when the layer `diff_id` is.
 
-        Returns where it is now. When another process was faster, its directory is returned and `path` removed.
+        Returns its new path. If another process was faster, that process's directory is returned and `path` removed.
         """
         target = self._path(key)
         moment = now()
@@ -183,7 +183,7 @@ class RootfsDirs:
             self._remove_tree(path)
 
     def evict(self, key: str, *, unused: bool = False) -> bool:
-        """Forget the directory of `key`, and remove it; with `unused`, only one that no running build uses.
+        """Forget the directory of `key` and remove it; with `unused`, only if no running build uses it.
 
         Returns whether it was forgotten.
         """
@@ -198,7 +198,7 @@ class RootfsDirs:
             if not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone() and target.exists():
                 target.rename(trash)
         if trash.exists():
-            with suppress(OSError, StoreError):  # it is in nobody's way, and the next collection tries again
+            with suppress(OSError, StoreError):  # it does no harm, and the next collection tries again
                 self._remove_tree(trash)
         return True
 
@@ -209,7 +209,7 @@ class RootfsDirs:
 
     @contextmanager
     def dead_workdirs(self) -> Generator[list[Path]]:
-        """Working directories whose processes are gone, which nobody else removes during the block."""
+        """Yield the working directories whose processes are gone; nobody else removes them during the block."""
         work = self._root / "work"
         fds: list[int] = []
         locks: list[Path] = []

@@ -1,4 +1,4 @@
-"""The store: everything the embedded builder keeps between builds, in one directory that several processes share."""
+"""The store: everything that the embedded builder keeps between builds, in a directory that processes share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _DATABASE = "store.db"
 
 
 def default_root() -> Path:
-    """`PYBUILD_HOME`, or the user's data directory."""
+    """Return `PYBUILD_HOME`, or a directory in the user's data directory."""
     if home := os.environ.get("PYBUILD_HOME"):
         return user_path(home).absolute()
     import platformdirs
@@ -62,11 +62,11 @@ def default_root() -> Path:
 
 
 class Store:
-    """One store directory. Safe to use from many threads; any number of processes may have the same one open.
+    """A store. Threads may share it, and any number of processes may have the same directory open.
 
-    `root` is `PYBUILD_HOME`, or the user's data directory, when not given. `remove_tree` deletes a directory of
-    extracted files; give one that can delete files of subordinate users where the sandbox makes such.
-    Raises StoreError when the directory cannot be made or written, and when others can write to it.
+    `root` defaults to `default_root`. `remove_tree` deletes a directory of extracted files; it must be able to delete
+    files of subordinate users if the sandbox makes such files. Raises StoreError when the directory cannot be created
+    or written, and when others can write to it.
     """
 
     def __init__(
@@ -103,17 +103,17 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Bring everything to the disk and let go of the database. The store can be used again afterwards."""
+        """Sync everything to the disk, and close the database. The store can be used again afterwards."""
         self._durability.flush()
         self.rootfs.close()
         self.db.close()
 
     def _remove_tree(self, path: Path) -> None:
-        self.remove_tree(path)  # which may be another one by then
+        self.remove_tree(path)  # looked up at each call, since it may be replaced
 
     @contextmanager
     def lease(self) -> Generator[None]:
-        """For the time of the block, what is made or used by this process is kept from every garbage collection."""
+        """Keep all that this process makes or uses during the block from every garbage collection."""
         with disk_errors(self.root, "taking a lease"):
             self.leases.enter()
         try:
@@ -131,7 +131,7 @@ class Store:
         return Layer(diff_id, size, self._load_index)
 
     def has_layer(self, diff_id: str) -> bool:
-        """Return whether the layer is there; during a lease it then stays until the end of it."""
+        """Return whether the layer is there; during a lease, it then stays until the lease ends."""
         return self._uses.mark("layers", "diff_id", diff_id) is not None
 
     def add_layer(self, tar: Blob, index: Blob, extra: Sequence[Blob] = ()) -> Layer:
@@ -150,7 +150,7 @@ class Store:
         return Layer(tar.digest, tar.size, self._load_index)
 
     def add_layer_in_parts(self, diff_id: str, recipe: Recipe, pack: Blob, index: Blob) -> Layer:
-        """Publish a layer of which `pack` has what no other blob has, as `recipe` tells."""
+        """Publish a layer in parts: `recipe` tells where its bytes are, and `pack` has those that no other blob has."""
         moment = now()
         recipe_digest = self.blobs.put(msgspec.msgpack.encode(recipe))
 
@@ -185,16 +185,16 @@ class Store:
             return Index.decode(file)
 
     def _index_again(self, diff_id: str) -> None:
-        """An index can always be had from its tar: when it is lost, or another version of the program wrote it."""
+        """Make an index again from its tar, after it was lost or was written by another version of the program."""
         from .importer import import_tar
 
         with self.lease(), self.blobs.open(diff_id) as tar:
             import_tar(self, tar, diff_id=diff_id, name=f"The layer {diff_id}")
 
     def tree(self, diff_ids: Sequence[str]) -> LayerTree:
-        """Return the merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common.
+        """Return the merged tree of a snapshot, given bottom layer first. Trees of similar snapshots share memory.
 
-        Raises StoreError when a layer is not in the store; during a lease the layers stay until the end of it.
+        During a lease, the layers stay until it ends. Raises StoreError when a layer is not in the store.
         """
         for diff_id in diff_ids:
             if not self.has_layer(diff_id):

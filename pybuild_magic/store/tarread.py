@@ -1,4 +1,4 @@
-"""Reading tars of any make as a stream: ustar, PAX, GNU, star, v7, sparse files; nothing in them is trusted."""
+"""A reader of tar streams of all formats: ustar, PAX, GNU, star, v7 and sparse files. Nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .header import BLOCK_SIZE, PAX_XATTR, padding
 
 _CHUNK = 1 << 18
 _MAX_SPECIAL = 1 << 20
-"""The largest PAX header or GNU long name that is read, as in Go's archive/tar."""
+"""The most bytes of a PAX header or GNU long name, as in Go's archive/tar."""
 _MAX_ID = 0xFFFFFFFF
 _MAX_TIME = (1 << 63) - 1
 _ZERO = bytes(BLOCK_SIZE)
@@ -25,37 +25,37 @@ _XATTR = PAX_XATTR.encode()
 _DECIMAL = re.compile(rb"(-?)(\d{1,20})(?:\.(\d*))?")
 _MAX_SPARSE = 1 << 20
 _MAX_PART = 21
-"""Bytes of a number in the map of a sparse file, with what ends it."""
+"""The most bytes of a number in the map of a sparse file, with its terminator."""
 MAX_PATH = 4095
-"""Bytes of a path, or of a link's target: what Linux takes (PATH_MAX, with the NUL)."""
+"""The most bytes of a path or a link's target, as in Linux (PATH_MAX includes the NUL)."""
 MAX_NAME = 255
-"""Bytes of a name in it, of which a whiteout has a prefix before it."""
+"""The most bytes of a name in a path, not counting the prefix of a whiteout."""
 _WHITEOUT = WHITEOUT_PREFIX.encode()
 MAX_ENTRIES = 1 << 21
 MAX_NAMES = 256 << 20
-"""Bytes of all paths, targets and extended attributes of one archive: they are held in memory."""
+"""The most bytes of all paths, targets and extended attributes of an archive, since they are held in memory."""
 MAX_FILE_HOLES = 4 << 30
-"""Bytes that an archive's sparse files may have without being in it."""
+"""The most bytes in the holes of all sparse files of an archive."""
 _MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 _MAX_XATTR, _MAX_XATTR_NAMES = 1 << 16, 1 << 16
-"""Bytes of a value, and of all names with a NUL each, as Linux has them (XATTR_SIZE_MAX, XATTR_LIST_MAX)."""
+"""The most bytes of a value, and of all names with a NUL each, as in Linux (XATTR_SIZE_MAX, XATTR_LIST_MAX)."""
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """An entry of a tar as it passes by, and how its content is stored."""
+    """An entry of a tar stream, and how its content is stored."""
 
     entry: Entry
-    """With the offset of its content; size is that of the content, sparse parts included."""
+    """The entry, with the offset of its content; its size includes the holes of a sparse file."""
     stored: int
-    """Bytes of content in the tar."""
+    """Bytes of the content in the tar."""
     sparse: tuple[tuple[int, int], ...] | None = None
-    """For a sparse file: (offset, length) of the parts that are stored, in order."""
+    """For a sparse file, (offset, length) of the stored parts, in order."""
 
 
 class TarFeed:
-    """A tar's bytes as they come, cut as the reader wants them.
+    """The bytes of a tar stream, in pieces as the reader asks for them.
 
-    `tap` gets all of them, once; or with `seek`, that of the stream, what nobody wants is not read at all.
+    `tap` is called with all bytes. With `seek`, the stream's own, skipped bytes are not read at all.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class TarFeed:
             yield piece
 
     def skip(self, size: int) -> None:
-        """Let `size` bytes pass."""
+        """Skip `size` bytes."""
         rest = size - (len(self._chunk) - self._at)
         if rest <= 0:
             self._at += size
@@ -126,17 +126,16 @@ class TarFeed:
             pass
 
     def drain(self) -> None:
-        """Let all the rest pass."""
+        """Skip the rest of the stream."""
         while self._next():
             pass
         self._at = len(self._chunk)
 
 
 def members(feed: TarFeed) -> Iterator[Member]:
-    """Yield the entries of a tar. After each, `feed` stands at its content; the consumer takes `stored` bytes and no
-    more.
+    """Yield the entries of a tar. After each, `feed` is at its content, of which the consumer takes `stored` at most.
 
-    Raises SourceError, whose message is the part of a sentence that says what is wrong with the tar.
+    Raises SourceError; its message is a fragment of a sentence about the fault of the tar.
     """
     counts = _Counts()
     records: dict[bytes, bytes] = {}
@@ -177,7 +176,7 @@ def members(feed: TarFeed) -> Iterator[Member]:
 
 
 class _Counts:
-    """Bounds for one archive on what takes memory or time, though it takes no room in a compressed stream."""
+    """Bounds on what an archive may cost in memory and time, even if it takes hardly any room when compressed."""
 
     def __init__(self) -> None:
         self._entries = self._names = self._holes = 0
@@ -310,7 +309,10 @@ def _link(type_: str, link: bytes) -> str:
 
 
 def _clean(name: bytes) -> str:
-    """Return a tar's name as the path of an entry: "/", "." and ".." taken out; it must not lead above the root."""
+    """Return a name of a tar as the path of an entry, with extra "/", "." and ".." resolved.
+
+    Raises SourceError if it leads above the root.
+    """
     if len(name) > MAX_NAME:
         _check_length(name)
     text = name.decode("utf-8", "surrogateescape")
@@ -348,7 +350,7 @@ def _quoted(name: str) -> str:
 
 @lru_cache(4096)
 def _number(field: bytes) -> int:
-    """Return a numeric field: octal digits, or base 256 with the high bit set, which may be negative."""
+    """Return a numeric field: octal digits, or base 256 if the high bit is set, which may be negative."""
     if field[0] & 0x80:
         number = int.from_bytes(field, "big")
         bits = 8 * len(field)
@@ -395,9 +397,9 @@ def _xattrs(records: dict[bytes, bytes], path: bytes) -> dict[str, bytes]:
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:
-    """Return the records of a PAX header: `LENGTH key=value` and a newline each (POSIX pax, Extended Header).
+    """Return the records of a PAX header: each is `LENGTH key=value` and a newline (POSIX pax, Extended Header).
 
-    The old sparse map, whose records repeat, comes out as the one list that newer archives have.
+    The repeated records of the old sparse map are joined into one list, as newer archives have it.
     """
     records: dict[bytes, bytes] = {}
     sparse: list[bytes] = []
@@ -419,7 +421,7 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
 
 
 def _gnu_sparse(block: bytes, feed: TarFeed) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Return the map of an old GNU sparse file: four parts in the header, more in blocks that follow it."""
+    """Return the map of an old GNU sparse file: four parts in the header, and more in the blocks after it."""
     parts: list[tuple[int, int]] = []
     area, count, more = block[386:482], 4, block[482]
     while True:
@@ -436,7 +438,7 @@ def _gnu_sparse(block: bytes, feed: TarFeed) -> tuple[int, tuple[tuple[int, int]
 
 
 def _pax_sparse(records: dict[bytes, bytes], feed: TarFeed) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Return the map of a PAX sparse file: in the records (formats 0.0 and 0.1), or before the content (1.0)."""
+    """Return the map of a PAX sparse file: from the records (formats 0.0 and 0.1) or before the content (1.0)."""
     size = _decimal(records, b"GNU.sparse.realsize", _decimal(records, b"GNU.sparse.size", 0))
     if records.get(b"GNU.sparse.major") == b"1":
         text, lines, wanted = bytearray(), 0, 1

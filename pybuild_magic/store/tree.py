@@ -1,4 +1,4 @@
-"""The files of a snapshot: layers merged, whiteouts applied, hardlinks resolved; and paths resolved inside it."""
+"""The files of a snapshot, with layers merged, whiteouts applied and hardlinks resolved; and paths within it."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 _KEPT_TREES = 64
 _KEPT_ENTRIES = 100_000
-"""Entries of layers in all trees that are kept: about 50 MB."""
+"""The most entries of layers in all trees that are kept: about 50 MB."""
 _BUFFER_SIZE = 1 << 18
 
 
 class Tree(Protocol):
-    """A file system that can be looked at: a snapshot, or anything that is shown like one."""
+    """A readable file system: a snapshot, or anything that looks like one."""
 
     def get(self, path: str) -> Entry | None:
         """Return the entry at `path` ("" is the root), or None; symbolic links are not followed."""
         ...
 
     def children(self, path: str) -> list[Entry]:
-        """Return the entries of the directory `path`, sorted by the bytes of the names; [] for anything else."""
+        """Return the entries of the directory `path`, sorted by the bytes of the names; [] if it is no directory."""
         ...
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """Return all below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""
+        """Yield the entries below `path`, each directory before its content, in the order of Go's `WalkDir`."""
         ...
 
     def open(self, entry: Entry) -> BinaryIO:
-        """Return the content of a regular file of this tree."""
+        """Open a regular file of this tree."""
         ...
 
     def read(self, entry: Entry) -> bytes:
-        """Return all of the content of a regular file of this tree."""
+        """Return the content of a regular file of this tree."""
         ...
 
 
 class LayerTree:
-    """The merged view of a snapshot's layers. Built on first use, from the tree of the layers below it.
+    """The merged view of a snapshot's layers, built on first use from the tree one layer lower.
 
-    Hardlinks show as the regular file (or device, …) that they are another name of: `inode` tells which names are
-    one file. Directories that no layer has an entry for show with mode 0755.
+    A hardlink appears as the regular file (or device, …) whose name it is; `inode` tells which names are the same file.
+    Directories that no layer has an entry for have mode 0755.
     """
 
     def __init__(self, blobs: Blobs, diff_ids: tuple[str, ...], below: LayerTree | None, layer: Layer | None) -> None:
@@ -63,7 +63,7 @@ class LayerTree:
         self._below = below
         self._layer = layer
         self.weight = 0
-        """Entries of the topmost layer, once they take memory."""
+        """The number of entries of the topmost layer, once they take memory."""
         self._node: Root | None = None
         self._lock = threading.Lock()
 
@@ -116,7 +116,7 @@ class LayerTree:
         return None if node is None else node.entry
 
     def children(self, path: str) -> list[Entry]:
-        """Return the entries of the directory `path`, sorted by the bytes of the names; [] for anything else."""
+        """Return the entries of the directory `path`, sorted by the bytes of the names; [] if it is no directory."""
         node = self._find(path)
         if node is None or node.children is None:
             return []
@@ -124,11 +124,11 @@ class LayerTree:
         return [children[name].entry for name in _names(node, children)]
 
     def known_paths(self, limit: int) -> list[str]:
-        """Return up to `limit` paths, for a hint at the one that was meant."""
+        """Return up to `limit` paths, for a hint at the one that the user meant."""
         return [entry.path for entry in islice(self.walk(), limit)]
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """Yield all below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""
+        """Yield the entries below `path`, each directory before its content, in the order of Go's `WalkDir`."""
         start = self._find(path)
         if start is None or start.children is None:
             return
@@ -144,11 +144,11 @@ class LayerTree:
                 stack.append(iter([children[name] for name in _names(node, children)]))
 
     def layer_of(self, entry: Entry) -> str:
-        """Return the diffID of the layer that `entry` comes from; "" for a directory that no layer has an entry for."""
+        """Return the diffID of the layer of `entry`; "" for a directory that no layer has an entry for."""
         return self._of(entry).diff_id
 
     def inode(self, entry: Entry) -> tuple[str, int]:
-        """Return the identity of a file: names of this tree with the same one are hardlinks of each other."""
+        """Return the identity of a file: names of this tree with the same identity are hardlinks of each other."""
         node = self._of(entry)
         return node.diff_id, node.entry.offset
 
@@ -157,14 +157,14 @@ class LayerTree:
         return bool(self._root.linked) and self.inode(entry) in self._root.linked
 
     def span(self, entry: Entry) -> Span:
-        """Return where the content of a regular file is: what `LayerWriter.add` takes to copy it."""
+        """Return the place of a regular file's content, which `LayerWriter.add` takes to copy it."""
         node = self._of(entry)
         return content_span(node.diff_id, node.entry)
 
     def differences(self, old: LayerTree) -> Iterator[tuple[Entry | None, Entry | None]]:
-        """(what was there, what is there) of each path that is not as in `old`, in the order of a walk.
+        """Yield (old entry, new entry) for each path that differs from `old`, in walking order; a missing one is None.
 
-        Trees of snapshots that have layers in common share what they have not changed, and that is not looked at.
+        Trees of snapshots with common layers share the nodes that did not change; these are skipped.
         """
         stack: list[tuple[Node | None, Node | None]] = [(old._root, self._root)]
         while stack:
@@ -191,7 +191,7 @@ class LayerTree:
         return node
 
     def open(self, entry: Entry) -> BinaryIO:
-        """Return the content of a regular file of this tree."""
+        """Open a regular file of this tree."""
         span = self.span(entry)
         if not span.size:
             return io.BytesIO()
@@ -200,7 +200,7 @@ class LayerTree:
         return io.BufferedReader(reader, min(_BUFFER_SIZE, max(span.size, 512)))
 
     def read(self, entry: Entry) -> bytes:
-        """Return all of the content of a regular file of this tree."""
+        """Return the content of a regular file of this tree."""
         with self.open(entry) as file:
             return file.read()
 
@@ -215,9 +215,9 @@ def _names(node: Node, children: dict[str, Node]) -> list[str]:
 
 
 class Trees:
-    """The trees that were used last, so that a snapshot's tree is built from that of the layers below.
+    """A cache of the latest trees, so that a snapshot's tree is built on that of the layers below.
 
-    Not more than are worth their memory: a kernel builds all day, and each build has new layers.
+    It is bounded, since a kernel may build all day, and each build has new layers.
     """
 
     def __init__(self, blobs: Blobs, layer: Callable[[str], Layer]) -> None:
@@ -247,15 +247,15 @@ class Trees:
 
 
 class Entries(Protocol):
-    """A tree in which links are looked up."""
+    """A tree in which paths and links can be looked up."""
 
     def get(self, path: str) -> Entry | None:
-        """As `Tree.get`."""
+        """See `Tree.get`."""
         ...
 
 
 def resolve(tree: Entries, path: str, follow_last: bool = True) -> str:
-    """Return the path that `path` leads to inside the tree's root: see `follow_links`."""
+    """Return the path that `path` leads to within the tree; see `follow_links`."""
 
     def link_of(at: str) -> str | None:
         entry = tree.get(at)

@@ -1,4 +1,4 @@
-"""The use of room in the store, and pruning it: `docker buildx du` and `docker buildx prune`."""
+"""The room that things take in the store, and pruning: `docker buildx du` and `docker buildx prune`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Usage(msgspec.Struct, frozen=True):
     """Something that takes room: a layer, a cache mount, or the store's own records."""
 
     id: str
-    """A layer's diffID, a cache mount's directory name, a blob's digest, or what else it is."""
+    """A layer's diffID, a cache mount's directory name, a blob's digest, or another name."""
     type: str
     """BuildKit's record type: regular, source.local, source.git.checkout, exec.cachemount, frontend, internal."""
     size: int
-    """Bytes: for a layer its tar, its index, its compressed forms and its extracted directory."""
+    """Bytes; those of a layer include its tar, index, compressed forms and extracted directory."""
     created: float
     """Seconds since 1970."""
     last_used: float
@@ -39,7 +39,7 @@ class Usage(msgspec.Struct, frozen=True):
     in_use: bool
     """Whether a running build uses it."""
     shared: bool
-    """Whether an image needs it, so that pruning the cache does not free it."""
+    """Whether an image needs it, in which case pruning the cache does not free it."""
     description: str = ""
 
 
@@ -51,7 +51,7 @@ class DiskUsage(msgspec.Struct, frozen=True):
     total: int
     """Bytes."""
     reclaimable: int
-    """Bytes that `prune` would free if it were asked for all."""
+    """Bytes that `prune` with `all` would free."""
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class Pruned(msgspec.Struct, frozen=True):
 
 
 class _Item(msgspec.Struct):
-    """A layer with all that belongs to it, or a blob that belongs to none."""
+    """A layer with all blobs that belong to it, or a blob that belongs to no layer."""
 
     size: int
     created: float
@@ -71,7 +71,7 @@ class _Item(msgspec.Struct):
     blobs: tuple[str, ...]
     kind: str
     keys: list[str] = []
-    """The cache records whose result it is."""
+    """The keys of the cache records whose result it is."""
     description: str = ""
     uses: int = 0
     references: int = 0
@@ -79,7 +79,7 @@ class _Item(msgspec.Struct):
 
 
 class Survey:
-    """The store's tables, read at one moment."""
+    """The store's tables, read in one transaction."""
 
     def __init__(self, store: Store) -> None:
         with store.db.write() as connection:
@@ -117,7 +117,7 @@ class Survey:
             self.items[diff_id] = _Item(sum(blobs[digest][0] for digest in own), created, last_used, own, REGULAR)
         owners = {digest: id_ for id_, item in self.items.items() for digest in item.blobs}
         self._below: dict[str, set[str]] = {}
-        """Of layers that refer to contents of others: those others."""
+        """For each layer that refers to contents of other layers: those other layers."""
         for id_, used in in_parts.items():
             if item := self.items.get(id_):
                 self._below[id_] = {owners[digest] for digest in used if digest in owners} - {id_}
@@ -151,19 +151,19 @@ class Survey:
             item.last_used = max(item.last_used, record.last_used)
 
     def _needs(self, record: CacheRecord) -> set[str]:
-        """Return the items that a record needs: its layers and blobs, and what those refer to."""
+        """Return the items that a record needs: its layers and blobs, and the layers that these refer to."""
         needs = {*record.diff_ids, *record.blobs}
         return needs.union(*(self._below.get(id_, ()) for id_ in needs))
 
     def shared(self, id_: str) -> bool:
-        """Return whether an image, or the log of a build, needs it."""
+        """Return whether an image or the history needs the item."""
         blobs = self.items[id_].blobs
         return id_ in self._needed.layers or any(digest in self._needed.blobs for digest in blobs)
 
     def release(self, id_: str, *, for_room: bool = False) -> int:
-        """Count the records whose result this is as dropped; how many bytes nothing needs then, its own or others'.
+        """Count the records whose result this is as dropped, and return the bytes that nothing then needs.
 
-        `for_room`: they are not dropped when that frees nothing, as when a younger result is made on top of it.
+        With `for_room`, they are not dropped if that frees nothing, for example because a later result needs this one.
         """
         item = self.items[id_]
         if not item.references and id_ not in self._freed and not self.shared(id_):
@@ -184,7 +184,7 @@ class Survey:
         return sum(self.items[digest].size for digest in freed)
 
     def rows(self) -> list[Usage]:
-        """Return a row for each layer and for each blob that belongs to none."""
+        """Return a row for each layer, and for each blob that belongs to no layer."""
         return [
             Usage(
                 id=id_,
@@ -202,7 +202,7 @@ class Survey:
 
 
 def disk_usage(store: Store) -> DiskUsage:
-    """Return the room that each record takes. The rows add up to the total."""
+    """Return the room that each thing takes. The rows add up to the total."""
     survey = Survey(store)
     rows = survey.rows() + [mount_row(store, *mount) for mount in survey.mounts]
     database = sum(path.stat().st_size for path in store.root.glob("store.db*"))
@@ -216,14 +216,14 @@ def disk_usage(store: Store) -> DiskUsage:
 
 
 def mount_row(store: Store, directory: str, id_: str, created: float, last_used: float, uses: int) -> Usage:
-    """Return a row for a cache mount."""
+    """Return the row of a cache mount."""
     size = directory_size(store.root / "cachemounts" / directory)
     in_use = store.cachemounts.in_use(directory)
     return Usage(directory, CACHE_MOUNT, size, created, last_used, uses, in_use, False, f"cache mount {id_}")
 
 
 def directory_size(path: Path) -> int:
-    """Return bytes that a directory takes on the disk; what cannot be looked into does not count."""
+    """Return the bytes of a directory on the disk; parts that cannot be read do not count."""
     total = 0
     todo = [os.fspath(path)]
     while todo:
@@ -249,9 +249,9 @@ def prune(
 ) -> Pruned:
     """Delete cache records and cache mounts, then all that nothing needs any more.
 
-    `all`: internal records too. `until`: only what was not used for so many seconds. `keep_storage`: the least
-    recently used first, and no more once the store is down to so many bytes. `filters`: as `docker buildx prune
-    --filter` takes them (`id=…`, `type=…`, `description~=…`, `inuse`, `shared`, …).
+    `all` includes internal records. `until` selects what was not used for so many seconds. With `keep_storage`, the
+    least recently used go first, until the store is down to so many bytes. `filters` are those of `docker buildx
+    prune --filter` (`id=…`, `type=…`, `description~=…`, `inuse`, `shared`, …).
     """
     matches = _filter(filters)
     survey = Survey(store)
@@ -286,7 +286,7 @@ def prune(
 
 
 def drop_records(store: Store, survey: Survey, id_: str) -> None:
-    """Forget the cache records whose result this is, unless they were used since the survey."""
+    """Forget the cache records whose result this is, unless they have been used since the survey."""
     store.db.execute_many(
         "DELETE FROM cache WHERE key = ? AND last_used < ?",
         [(key, survey.horizon) for key in survey.items[id_].keys],
@@ -307,9 +307,7 @@ _FILTER = re.compile(r"([a-z]+)(?:(==?|!=|~=)(.*))?", re.DOTALL)
 
 
 def _filter(filters: Iterable[str]) -> Callable[[Usage], bool]:
-    """Return all of `filters` together, as `--filter` takes them: `field`, `field=value`, `field!=value`,
-    `field~=regexp`.
-    """
+    """Return a test that a row passes all `filters`: `field`, `field=value`, `field!=value`, `field~=regexp`."""
     tests: list[Callable[[Usage], bool]] = []
     for text in filters:
         match = _FILTER.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Marking rows as used, which keeps what they are about from collections for the time of a lease."""
+"""Marks on rows that are used, which keep what they describe from collections during a lease."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .leases import Leases
 
 
 class Uses:
-    """The uses by this process of the tables that have a `last_used` and a `size`."""
+    """The uses by this process of tables with the columns `last_used` and `size`."""
 
     def __init__(self, db: Database, leases: Leases) -> None:
         self._db = db
         self._leases = leases
 
     def mark(self, table: str, column: str, key: str) -> int | None:
-        """Return the size of the row at `key`, None when there is none; marks it as used, once in a lease."""
+        """Return the size of the row at `key`, or None; mark the row as used, once in a lease."""
         if (size := self._leases.used(table, key)) is not None:
             return size
         if self._leases.held:

@@ -1,4 +1,4 @@
-"""Writing a layer: entries and contents in, one tar and its index out, read once, written once, hashed on the way."""
+"""The writer of layers: from entries and contents to a tar and its index, in one pass that hashes on the way."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from .store import Store
 
 Content = bytes | memoryview | int | tuple[int, int] | Span | BinaryIO
-"""Content of a file: bytes; an open descriptor (which the writer closes); (descriptor, offset), which stays open; a
-range of a layer in the store; a binary file (which the writer closes)."""
+"""The content of a file: bytes; an open descriptor, which the writer closes; (descriptor, offset), which stays open;
+a range of a layer in the store; or a binary file, which the writer closes."""
 
 LazyContent = Content | Callable[[], Content] | None
-"""Content, or what makes it when its turn has come; None for what has none."""
+"""A content, or a function that returns it when the writer needs it; None for an entry without content."""
 
 LAYER_XATTR = "security.capability"
-"""The one extended attribute that containerd's differ puts into a layer."""
+"""The only extended attribute that containerd's differ puts into a layer."""
 
 _FIRST_BUFFER = 1 << 16
 _BUFFER_SIZE = 1 << 20
@@ -42,13 +42,13 @@ _BUFFERS = 4
 
 
 class LayerWriter:
-    """Writes one layer into the store, byte for byte the tar that containerd's differ makes of the same entries.
+    """Writes a layer into the store: byte for byte the tar that containerd's differ makes of the same entries.
 
-    The caller gives the entries in the tar's order, parents included where they belong into the layer. `epoch`
-    (seconds since 1970) is the latest modification time that may stand in it. Use as a context manager: the layer
-    exists once `finish` has returned, and a block that ends without it leaves nothing behind. For one thread.
-    Memory does not grow with the size of files. `on_bytes` hears, once a MiB, how long the tar is by now. Contents
-    of `known` digests are not written again, but referred to (see `Contents.find`).
+    The caller adds the entries in the tar's order, including parents that belong to the layer. `epoch`, in seconds
+    since 1970, is the latest modification time in the layer; later ones are cut to it. Use it as a context manager,
+    from one thread: the layer exists once `finish` has returned, and a block that ends before leaves nothing behind.
+    Memory does not grow with the size of files. `on_bytes` is called after each MiB with the size of the tar so far.
+    Contents of `known` digests are not written again but referred to (see `Contents.find`).
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class LayerWriter:
         self._index = IndexWriter(self._index_blob.write)
 
     def add(self, entry: Entry, content: LazyContent = None) -> Entry:
-        """Append an entry; returns it as it stands in the layer, with the offset and the digest of its content.
+        """Append an entry, and return it as it is in the layer, with the offset and the digest of its content.
 
-        A regular file needs `content` of `entry.size` bytes, unless it is empty. A digest that the entry has
-        already is trusted, and saves the hashing. Times are cut to whole seconds, and of the extended attributes
-        only `security.capability` is kept. Raises StoreError when the content is too short, the disk full, or the path
-        longer than Linux takes.
+        A regular file needs `content` of `entry.size` bytes, unless it is empty. If the entry has a digest, it is
+        trusted and the content is not hashed. Times are cut to whole seconds, and `security.capability` is the only
+        extended attribute that is kept. Raises StoreError when the content is too short, the disk is full, or the path
+        is longer than Linux allows.
         """
         if len(entry.path) > _SHORT:
             _check_length(entry.path)
@@ -87,7 +87,7 @@ class LayerWriter:
             mtime = self._latest
         type_ = entry.type
         is_file = type_ == FILE
-        is_device = type_ in (CHAR, BLOCK, HARDLINK)  # whose header has the numbers of the device that it is
+        is_device = type_ in (CHAR, BLOCK, HARDLINK)  # a hardlink to a device has its numbers in the header
         size = entry.size if is_file else 0
         done = Entry(
             entry.path, type_, entry.mode & 0o7777, entry.uid, entry.gid, mtime - mtime % NANOSECONDS, size,
@@ -140,7 +140,7 @@ class LayerWriter:
         return entry.digest if hasher is None else hasher.digest()
 
     def _refer(self, entry: Entry, span: Span) -> bool:
-        """Let the tar have a content that another blob has, with the padding after it, so that all stays in blocks."""
+        """Append a content that another blob has, with the padding after it, so that the tar stays in whole blocks."""
         fd, rest = self._files.fd(span.blob), padding(span.size)
         if span.size != entry.size or pread(fd, rest, span.offset + span.size) != _ZEROS[:rest]:
             return False
@@ -151,7 +151,7 @@ class LayerWriter:
         return True
 
     def finish(self) -> Layer:
-        """End the tar, and publish the layer with its index."""
+        """Finish the tar, and publish the layer with its index."""
         if self._cancel is not None:
             self._cancel.check()
         self._sink.write(TRAILER)
@@ -169,7 +169,7 @@ class LayerWriter:
         return layer
 
     def abort(self) -> None:
-        """Throw away what was written. Does nothing after `finish`."""
+        """Remove what was written. Does nothing after `finish`."""
         self._files.close()
         self._sink.abort()
         self._index_blob.abort()
@@ -185,7 +185,7 @@ class LayerWriter:
 
 _WHITEOUT = WHITEOUT_PREFIX.encode()
 _SHORT = MAX_NAME // 4
-"""Characters: a path that has no more is not too long in UTF-8 either."""
+"""The most characters of a path that cannot be too long in UTF-8, and need not be checked."""
 
 
 def _check_length(path: str) -> None:
@@ -199,7 +199,7 @@ def _check_length(path: str) -> None:
 
 
 class TarSink:
-    """Gathers what is written into large buffers, and hashes and writes those on a thread of its own."""
+    """Collects bytes in large buffers, which a separate thread hashes and writes."""
 
     def __init__(
         self, ingest: Ingest, cancel: Cancel | None = None, on_bytes: Callable[[int], object] | None = None
@@ -216,9 +216,9 @@ class TarSink:
         self._fill = 0
         self._flushed = 0
         self._referred: list[tuple[int, int]] = []
-        """Ranges of the buffer that are hashed, and not written."""
+        """Ranges of the buffer that are hashed but not written."""
         self._whole: Hash | None = None
-        """Of all bytes, as soon as some are not written."""
+        """The hash of all bytes, needed once some are not written."""
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -246,7 +246,7 @@ class TarSink:
                 self._flush()
 
     def read_fd(self, fd: int, offset: int | None, size: int, hasher: Hash | None) -> int:
-        """Append `size` bytes from a descriptor (at its position, or at `offset`); how many were missing."""
+        """Append `size` bytes from a descriptor, at its position or at `offset`; return how many were missing."""
         while size:
             if self._fill == self._room:
                 self._flush()
@@ -263,7 +263,7 @@ class TarSink:
         return size
 
     def refer(self, fd: int, offset: int, size: int) -> int:
-        """Append `size` bytes that another file has and keeps: they count, and are not written; how many missed."""
+        """Append `size` bytes that another file keeps: hash but do not write them; return how many were missing."""
         while size:
             if self._fill == self._room:
                 self._flush()
@@ -278,11 +278,11 @@ class TarSink:
 
     @property
     def digest(self) -> str:
-        """The digest of all that was appended, when that is finished."""
+        """The digest of all bytes appended, once finished."""
         return self._ingest.digest if self._whole is None else f"sha256:{self._whole.hexdigest()}"
 
     def read_file(self, file: BinaryIO, size: int, hasher: Hash | None) -> int:
-        """Append `size` bytes from a binary file; how many were missing."""
+        """Append `size` bytes from a binary file, and return how many were missing."""
         while size:
             chunk = file.read(min(size, _BUFFER_SIZE))
             if not chunk:
@@ -344,7 +344,7 @@ class TarSink:
             self._thread = None
 
     def finish(self) -> Ingest:
-        """Write what is left; the ingest then has everything."""
+        """Write the remaining bytes, and return the ingest, which then has everything."""
         self._join()
         if self._error is not None:
             raise self._error
@@ -352,7 +352,7 @@ class TarSink:
         return self._ingest
 
     def abort(self) -> None:
-        """Stop, and throw the ingest away (unless it was committed)."""
+        """Stop, and abort the ingest unless it was committed."""
         self._join()
         self._ingest.abort()
 
@@ -380,7 +380,7 @@ def write_layer(
     epoch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Layer:
-    """Return one layer of `entries` with their contents: `LayerWriter` in one call."""
+    """Write a layer of `entries` with their contents, and return it: `LayerWriter` in one call."""
     with LayerWriter(store, epoch, cancel) as writer:
         for entry, content in entries:
             writer.add(entry, content)
@@ -388,11 +388,10 @@ def write_layer(
 
 
 def rewrite_timestamps(store: Store, layer: Layer, epoch: int, cancel: Cancel | None = None) -> Layer:
-    """Return the layer with no modification time after `epoch` (seconds since 1970), as `rewrite-timestamp=true` makes
-    it.
+    """Return the layer with no modification time after `epoch`, in seconds since 1970, as for `rewrite-timestamp=true`.
 
-    The layer itself when it has no later time. For layers that a LayerWriter wrote; BuildKit leaves those of base
-    images as they are.
+    If it has no later time, that is the layer itself. Use this for layers that a LayerWriter wrote: BuildKit does not
+    rewrite those of base images.
     """
     latest = epoch * NANOSECONDS
     if all(entry.mtime <= latest for entry in layer.index):
