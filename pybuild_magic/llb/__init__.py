@@ -1,1 +1,1 @@
-"""LLB, BuildKit's low-level build graph: all that passes from the Dockerfile front end to a solver."""
+"""LLB, BuildKit's low-level build graph: everything that the Dockerfile front end hands to a solver."""

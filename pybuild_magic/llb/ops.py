@@ -12,16 +12,16 @@ import msgspec
 from ..errors import BuildError, SourceRange
 
 NO_INPUT = -1
-"""A mount or file action that starts from an empty file system (scratch)."""
+"""The input of a mount or file action that starts from an empty file system (scratch)."""
 NO_OUTPUT = -1
-"""A mount or file action whose result nobody can ask for."""
+"""The output of a mount or file action whose result nothing can use."""
 
 
 class SourceOp(msgspec.Struct, frozen=True, tag="source", omit_defaults=True):
-    """Something from outside the graph.
+    """A source outside of the graph: an image, a directory, a download or a repository.
 
-    `identifier` is `docker-image://REF@DIGEST`, `local://NAME`, `oci-layout://REF@DIGEST`, `https://…`,
-    `git://…`; `attrs` have BuildKit's keys (`local.includepattern`, `http.checksum`, `git.keepgitdir`, …).
+    `identifier` is `docker-image://REF@DIGEST`, `local://NAME`, `oci-layout://REF@DIGEST`, `https://…`, `git://…`;
+    `attrs` have BuildKit's keys (`local.includepattern`, `http.checksum`, `git.keepgitdir`, …).
     """
 
     identifier: str
@@ -29,7 +29,7 @@ class SourceOp(msgspec.Struct, frozen=True, tag="source", omit_defaults=True):
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The process of an ExecOp. `user` is as written in the Dockerfile: name or id, with optional group."""
+    """The process of an ExecOp. `user` is as written in the Dockerfile: a name or an id, with an optional group."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     cgroup_parent: str = ""
     valid_exit_codes: tuple[int, ...] = ()
     proxy_env: tuple[str, ...] = ()
-    """`NAME=value` given to the process beside `env`, and no part of what its result is cached by."""
+    """`NAME=value` pairs that the process gets in addition to `env`; they do not affect the cache."""
 
 
 class MountType(StrEnum):
@@ -85,7 +85,7 @@ class SSHOpt(msgspec.Struct, frozen=True, omit_defaults=True):
     """An SSH agent's socket shown to the process."""
 
     id: str
-    """"" is `default`."""
+    """The id of the agent; "" stands for `default`."""
     uid: int = 0
     gid: int = 0
     mode: int = 0o600
@@ -110,7 +110,7 @@ class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     readonly: bool = False
     mount_type: MountType = MountType.BIND
     tmpfs_size: int = 0
-    """Bytes; 0 is the kernel's own limit."""
+    """Bytes; 0 for the kernel's default limit."""
     cache: CacheOpt | None = None
     secret: SecretOpt | None = None
     ssh: SSHOpt | None = None
@@ -125,7 +125,7 @@ class NetMode(StrEnum):
 
 
 class CDIDevice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A device of the machine, by its name in a CDI specification; one that is not there is left out if `optional`."""
+    """A device of the machine, by its name in a CDI specification. If it is `optional`, its absence is no error."""
 
     name: str
     optional: bool = False
@@ -145,11 +145,11 @@ class ExecOp(msgspec.Struct, frozen=True, tag="exec", omit_defaults=True):
 
 
 class Chown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An owner: each half a number, or a name to look up in `user_input`'s /etc/passwd or /etc/group."""
+    """An owner: user and group are each a number, or a name to look up in /etc/passwd or /etc/group."""
 
     user: str | int
     group: str | int | None = None
-    """None: the group of the user, or the same number when the user is a number without an entry."""
+    """None stands for the user's group, or for the user's number when that has no entry."""
     input: int = NO_INPUT
     """The input whose /etc/passwd and /etc/group resolve names."""
 
@@ -161,7 +161,7 @@ class FileCopy(msgspec.Struct, frozen=True, tag="copy", omit_defaults=True):
     dest: str
     owner: Chown | None = None
     mode: int = -1
-    """Permission bits for all that is copied; -1 keeps each file's own."""
+    """Permission bits for everything that is copied; -1 keeps each file's own."""
     mode_str: str = ""
     """Symbolic mode (`u+x,go-w`), applied to each file's own mode; "" for none."""
     follow_symlink: bool = False
@@ -189,7 +189,7 @@ class FileMkfile(msgspec.Struct, frozen=True, tag="mkfile", omit_defaults=True):
 
 
 class FileMkdir(msgspec.Struct, frozen=True, tag="mkdir", omit_defaults=True):
-    """Make a directory; with `make_parents`, those above it too, and an existing one is left as it is."""
+    """Make a directory; with `make_parents`, also make its missing parents, and accept that it exists."""
 
     path: str
     mode: int
@@ -218,8 +218,8 @@ class FileSymlink(msgspec.Struct, frozen=True, tag="symlink", omit_defaults=True
 class FileAction(msgspec.Struct, frozen=True, omit_defaults=True):
     """One step of a FileOp.
 
-    `input` and `secondary_input` are numbers of the node's inputs, or, from `len(inputs)` on, of the results
-    of the earlier actions; `output` is the number of the node's output, or NO_OUTPUT for a result between.
+    `input` and `secondary_input` are indexes into the node's inputs, followed by the results of earlier actions.
+    `output` is the index of the node's output that has the result, or NO_OUTPUT for an intermediate result.
     """
 
     action: FileCopy | FileMkfile | FileMkdir | FileRm | FileSymlink
@@ -251,30 +251,30 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Edge(msgspec.Struct, frozen=True, eq=False):
-    """One output of a node. In place of an edge, None is scratch."""
+    """One output of a node. In place of an edge, None stands for scratch."""
 
     node: Node
     output: int = 0
 
 
 class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """A vertex of the graph: an op, the edges it reads, and what people are told about it."""
+    """A vertex of the graph: an op, the edges that it reads, and how it is shown to people."""
 
     op: Op
     inputs: tuple[Edge, ...] = ()
     name: str = ""
-    """As progress shows it: `[base 2/4] RUN make`."""
+    """The name that progress shows: `[base 2/4] RUN make`."""
     platform: str = ""
-    """`os/arch[/variant]` the op runs on or is resolved for; "" where it makes no difference."""
+    """The `os/arch[/variant]` that the op runs on or is resolved for; "" where it makes no difference."""
     ignore_cache: bool = False
     location: SourceRange | None = None
-    """The instruction it comes from; no part of the digest."""
+    """The instruction that it comes from; not part of the digest."""
     places: tuple[SourceRange, ...] = ()
-    """All instructions that it comes from, where several came to the same vertex."""
+    """All instructions that it comes from, when several result in the same vertex."""
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:…` of the op and the digests of its inputs: the same definition has the same digest.
+        """The `sha256:…` digest of the op and of the digests of its inputs: equal definitions have equal digests.
 
         Raises BuildError for text that is not UTF-8, which LLB cannot hold.
         """
@@ -288,7 +288,7 @@ class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 def walk(*roots: Edge | None) -> Iterator[Node]:
-    """Every node that the roots need, each once, inputs before the nodes that read them."""
+    """Yield every node that the roots need, each once, inputs before the nodes that read them."""
     seen: set[int] = set()
     stack: list[tuple[Node, bool]] = [(root.node, False) for root in reversed(roots) if root]
     while stack:

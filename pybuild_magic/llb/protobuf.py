@@ -1,7 +1,7 @@
 """Ops as BuildKit's protobuf messages (`solver/pb/ops.proto`): their JSON as Go writes it, and the digest of a vertex.
 
-A message is a dict by field name, in which a field of the value zero is left out, as in proto3; a message that is
-empty, but there, is an empty dict.
+A message is a dict by field name. Fields with the value zero are left out, as in proto3; an empty message that is
+present is an empty dict.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NETWORKS = {kind: number for number, kind in enumerate(NetMode)}
 class _Field(NamedTuple):
     number: int
     message: str = ""
-    """The type of a field that is a message."""
+    """The type of the message in the field; "" when the field has a plain value."""
     oneof: bool = False
 
 
@@ -167,11 +167,11 @@ _SCHEMA: Mapping[str, Mapping[str, _Field]] = {
     "MergeInput": {"input": _Field(1)},
     "DiffOp": {"lower": _Field(1, "MergeInput"), "upper": _Field(2, "MergeInput")},
 }
-"""The fields of each message, in the order of its declaration, which is that of its JSON."""
+"""The fields of each message, in the order in which they are declared, which is also their order in JSON."""
 
 
 def message_of(node: Node, inputs: Inputs = ()) -> Message:
-    """Return the message `Op` of a node whose inputs have these digests."""
+    """Return the `Op` message of a node whose inputs have these digests."""
     kind, body = _op(node.op, len(inputs))
     parts: Message = {"inputs": [_inputs_of(digest, output) for digest, output in inputs], kind: body}
     if node.platform:
@@ -209,12 +209,12 @@ def wire(message: Message, kind: str = "Op") -> bytes:
 
 
 def _items(value: Any) -> list[Any]:
-    """Return the items of a repeated field, or the value of another."""
+    """Return the items of a repeated field, or the only value of another field."""
     return cast("list[Any]", value) if isinstance(value, list) else [value]
 
 
 def document(message: Message, kind: str = "Op") -> dict[str, Any]:
-    """Return a message as encoding/json writes it: `inputs` of an `Op` are left out, which provenance names apart."""
+    """Return a message as encoding/json writes it, without the `inputs` of an `Op`: provenance has those apart."""
     schema = _SCHEMA[kind]
     members: dict[str, Any] = {}
     for name, field in schema.items():
@@ -232,7 +232,7 @@ def document(message: Message, kind: str = "Op") -> dict[str, Any]:
 
 
 def _wrapped(members: dict[str, Any], schema: Mapping[str, _Field], kind: str) -> dict[str, Any]:
-    """Put a oneof into the object in which BuildKit's own MarshalJSON has it."""
+    """Put the members of a oneof into the object in which BuildKit's MarshalJSON writes them."""
     chosen = {name: value for name, value in members.items() if schema[name].oneof}
     rest = {name: value for name, value in members.items() if not schema[name].oneof}
     match kind:
@@ -248,7 +248,7 @@ def _wrapped(members: dict[str, Any], schema: Mapping[str, _Field], kind: str) -
 
 
 def _fields(**values: Any) -> Message:
-    """Return the fields that are not zero; an empty message is one."""
+    """Return the fields that are not zero. An empty message is not zero: it is present."""
     return {
         name: value
         for name, value in values.items()
@@ -309,7 +309,7 @@ def _mount(mount: Mount) -> Message:
         input=mount.input,
         selector=mount.selector,
         dest=mount.dest,
-        # BuildKit leaves the numbers of secrets' and agents' mounts, which have no output, at zero.
+        # Mounts of secrets and agents have no output, and BuildKit leaves its number at zero.
         output=0 if special else mount.output,
         readonly=mount.readonly,
         mountType=_MOUNT_TYPES[mount.mount_type],

@@ -1,7 +1,7 @@
 """Source policies: rules that allow, deny or replace the sources of a build, with the meaning that BuildKit gives them.
 
-A policy is what `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names, and what a `Dockerfile.lock` is. One rule that pins an
-image looks so:
+`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names a file with a policy, and a `Dockerfile.lock` is such a file. A rule that
+pins an image looks like this:
 
     {"action": "CONVERT",
      "selector": {"identifier": "docker-image://docker.io/library/busybox:latest"},
@@ -26,9 +26,9 @@ from .ops import Edge, Node, SourceOp, walk
 _ACTIONS = ("ALLOW", "DENY", "CONVERT")
 _MATCHES = ("WILDCARD", "EXACT", "REGEX")
 _CONDITIONS = ("EQUAL", "NOTEQUAL", "MATCHES")
-"""Each in the order of the numbers that protobuf gives them, which JSON may have too."""
+"""These names are in the order of their numbers in protobuf, which may take their place in JSON."""
 _MOST_CONVERSIONS = 20
-"""Times that one source may be replaced, as in BuildKit: rules can replace each other's results without end."""
+"""How often one source may be replaced, as in BuildKit: rules can replace each other's results endlessly."""
 
 
 class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,7 +40,7 @@ class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The sources that a rule is about: those whose identifier fits, and all constraints hold for."""
+    """The sources that a rule applies to: those that match the identifier and meet all constraints."""
 
     identifier: str = ""
     match_type: str = "WILDCARD"
@@ -48,14 +48,14 @@ class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Update(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What CONVERT makes of a source; an empty identifier is the selector's own."""
+    """The source with which CONVERT replaces another; an empty identifier stands for the selector's."""
 
     identifier: str = ""
     attrs: dict[str, str] = {}
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is done with the sources that are selected."""
+    """An action, and the sources to which it applies."""
 
     selector: Selector
     action: str = "ALLOW"
@@ -63,14 +63,14 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SourcePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Rules in their order: a conversion counts at once, and of those that allow and deny the last one."""
+    """Rules, in order. A conversion takes effect at once; of the rules that allow and deny, the last one decides."""
 
     rules: tuple[Rule, ...] = ()
     version: int = 1
 
 
 def decode(data: bytes, name: str) -> SourcePolicy:
-    """Read a policy, JSON with protobuf's names, in the file `name`. Raises UsageError for what is none."""
+    """Read the policy in the JSON (with protobuf's names) of the file `name`. Raises UsageError when there is none."""
     try:
         document = msgspec.json.decode(data)
         for rule in document.get("rules") or ():
@@ -88,7 +88,7 @@ def decode(data: bytes, name: str) -> SourcePolicy:
 
 
 def _spell(where: dict[str, Any], key: str, names: Sequence[str]) -> None:
-    """Put the name of an enum's value in the place of its number."""
+    """Replace the number of an enum's value with its name."""
     value = where.get(key, names[0])
     value = names[value] if isinstance(value, int) and 0 <= value < len(names) else value
     if value not in names:
@@ -157,7 +157,7 @@ def _convert(rule: Rule, op: SourceOp) -> SourceOp:
 
 
 def _pattern(selector: Selector) -> re.Pattern[str] | None:
-    """Return the regular expression of a selector; None for one that is text."""
+    """Return the regular expression of a selector; None when its identifier is to be matched exactly."""
     if selector.match_type == "EXACT":
         return None
     if selector.match_type == "REGEX":
@@ -184,7 +184,7 @@ _REFERENCE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})", re.ASCII)
 
 
 def _expand(template: str, match: re.Match[str]) -> str:
-    """Fill in `$1`, `${1}` and `$name` as Go's Expand does: what was not matched is nothing, and `$$` is `$`."""
+    """Fill in `$1`, `${1}` and `$name` as Go's Expand does: a group without a match is empty, and `$$` is `$`."""
 
     def value(reference: re.Match[str]) -> str:
         name = reference[1] or reference[2]
@@ -199,7 +199,7 @@ def _expand(template: str, match: re.Match[str]) -> str:
 
 
 def rewrite(policy: SourcePolicy, edges: Sequence[Edge | None]) -> list[Edge | None]:
-    """Return the edges of a graph whose sources are as the policy wants them, and the rest as it was.
+    """Return the edges of a graph with the policy applied to its sources.
 
     Raises the BuildError of the first source that is denied, with the place of its instruction.
     """
@@ -228,6 +228,6 @@ def _moved(edge: Edge, known: Mapping[int, Node]) -> Edge:
 
 
 def merged(*policies: SourcePolicy | None) -> SourcePolicy | None:
-    """Return one policy with the rules of all, in their order; None where there is none."""
+    """Return one policy with the rules of all, in order; None when no policy is given."""
     given = [policy for policy in policies if policy is not None]
     return SourcePolicy(tuple(rule for policy in given for rule in policy.rules)) if given else None

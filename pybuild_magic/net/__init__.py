@@ -1,1 +1,1 @@
-"""Connections to others: HTTP over pooled sockets, within limits of time."""
+"""Connections to servers and daemons: HTTP over pooled sockets and plain byte streams, within time limits."""

@@ -1,4 +1,4 @@
-"""A request under way, as the one who may stop it knows it: by the socket that it is on."""
+"""A running request, for whoever may have to stop it: the socket that it uses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Call:
         self._aborted = False
 
     def use(self, sock: socket.socket) -> None:
-        """The request is on this socket now."""
-        # A duplicate: TLS takes the descriptor over from the socket object, and shutting down an SSLSocket
-        # under its reader is not safe, while shutting down the same connection by another descriptor is.
+        """Note that the request uses this socket from now on."""
+        # A duplicate, because TLS takes the descriptor over from the socket object. Shutting down an SSLSocket while
+        # another thread reads it is not safe; shutting down the same connection through another descriptor is.
         duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.dup(sock.fileno()))
         with self._lock:
             if self._handle is not None:
@@ -29,17 +29,17 @@ class Call:
 
     @property
     def aborted(self) -> bool:
-        """Whether it was stopped."""
+        """Whether the request was stopped."""
         return self._aborted
 
     def abort(self) -> None:
-        """Shut the socket down, and every one that comes after it."""
+        """Shut down the socket, and every later one that the request uses."""
         with self._lock:
             self._aborted = True
             self._shutdown()
 
     def close(self) -> None:
-        """Let go of the socket, which the pool may use for other requests."""
+        """Release the socket, which the pool may use for other requests."""
         with self._lock:
             if self._handle is not None:
                 self._handle.close()
@@ -52,11 +52,11 @@ class Call:
 
 
 current = threading.local()
-"""`call`: the request that a thread is making."""
+"""Its attribute `call` is the request that the thread is making."""
 
 
 def attach(sock: socket.socket) -> None:
-    """Tell the request that this thread is making which socket it uses (called by the connections)."""
+    """Tell the request that this thread is making which socket it uses. The connections call this."""
     call: Call | None = getattr(current, "call", None)
     if call is not None:
         call.use(sock)

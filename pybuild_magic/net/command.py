@@ -1,4 +1,4 @@
-"""A connection to a daemon through a command: what `buildctl dial-stdio` and its like read and write."""
+"""A connection to a daemon through the standard input and output of a command, such as `buildctl dial-stdio`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Command(msgspec.Struct, frozen=True):
 
 
 def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `ssh` to the host of an `ssh://[USER@]HOST[:PORT]` address, which runs `remote` there.
+    """Return the `ssh` command that runs `remote` on the host of an `ssh://[USER@]HOST[:PORT]` address.
 
-    It asks for no password. Raises UsageError for a part that could be taken for an option of ssh.
+    It never asks for a password. Raises UsageError for a part that could be taken for an option of ssh.
     """
     parts = split_url(text)
     try:
@@ -49,17 +49,17 @@ def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def checked(text: str, value: str, pattern: re.Pattern[str], what: str) -> str:
-    """Return a part of the address `text` that is to be a word of a command. Raises UsageError, naming `what`."""
+    """Return `value`, a part of the address `text`, if it is safe in a command. Raises UsageError, naming `what`."""
     if not pattern.fullmatch(value):
         raise UsageError(f"The builder's address {text} needs {what}, and {value!r} is none.")
     return value
 
 
 class CommandWire(SocketWire):
-    """A command whose standard input and output are the other end of a socket. It ends when this is closed."""
+    """A command whose standard input and output are the other end of a socket. Closing the wire ends the command."""
 
     def __init__(self, command: Command) -> None:
-        """Raises UnsupportedError when the command cannot be run."""
+        """Start the command. Raises UnsupportedError when it cannot be run."""
         program = command.argv[0]
         if shutil.which(program) is None:
             raise UnsupportedError(
@@ -73,7 +73,7 @@ class CommandWire(SocketWire):
             )
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the connection has failed, closed at its end
         self.complaint = ""
-        """The last line of the command's standard error, when it has failed and this is closed."""
+        """The last line of the command's standard error, set by `close` if the command failed."""
         ours, theirs = socket.socketpair()
         super().__init__(ours)
         with theirs:
@@ -82,12 +82,12 @@ class CommandWire(SocketWire):
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=self._errors,
-                # Ctrl-C in a terminal is for the build, which ends the command in its own time.
+                # Ctrl-C in a terminal is meant for the build, which ends the command itself.
                 start_new_session=True,
             )
 
     def close(self) -> None:
-        """See Wire; a command that does not end by that is made to."""
+        """Close the connection, and end the command if that does not end it."""
         super().close()
         _stop(self._process)
         if not self._errors.closed:
@@ -96,7 +96,7 @@ class CommandWire(SocketWire):
 
     def _last_words(self) -> str:
         code = self._process.returncode or 0
-        if code <= 0:  # it was fine, or killed
+        if code <= 0:  # it succeeded, or was killed
             return ""
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
         lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
@@ -104,10 +104,10 @@ class CommandWire(SocketWire):
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Its input has ended with the connection; a command that does not end by that is made to."""
+    """Wait for a command whose input has ended; terminate it, and at last kill it, if it does not end."""
     for number in (0, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
         with contextlib.suppress(OSError):
-            # The command may have started others (docker its plugin): it leads a group of its own.
+            # To its whole process group: the command may have started others, as docker starts its plugin.
             getattr(os, "killpg", os.kill)(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)

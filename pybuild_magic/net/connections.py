@@ -1,6 +1,6 @@
-"""urllib3's connections, which tell the request that uses them what socket they are on, from before they connect.
+"""urllib3's connections, extended to tell the request that uses them their socket, even before it is connected.
 
-Apart from `transport` so that importing that costs no urllib3.
+They are separate from `transport` so that importing `transport` does not import urllib3.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Plain(HTTPConnection):
 
 
 class _TLS(_Plain, HTTPSConnection):
-    """The same with TLS: `super()` of the class above is HTTPSConnection here."""
+    """The same with TLS: here, `super()` in the methods of `_Plain` is HTTPSConnection."""
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -63,7 +63,7 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls: Any = _TLS
 
     def _validate_conn(self, conn: Any) -> None:
-        # As urllib3's, without its warning: a connection is unverified only where the user said so.
+        # As in urllib3, but without its warning: a connection is unverified only where the user asked for that.
         if conn.is_closed:
             conn.connect()
 

@@ -1,6 +1,6 @@
-"""How slow a server may be: a floor under its throughput, a limit over the whole, and an alarm for one silent call.
+"""How slow a server may be: a minimum throughput, a time limit for a whole transfer, and an alarm for a silent call.
 
-A timeout of a socket begins anew with every byte, so that one byte a minute holds a reader for ever.
+A socket's timeout starts again with every byte, so a server that sends one byte a minute could hold a reader for ever.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Pace(msgspec.Struct, frozen=True):
     """The limits of a transfer; 0 stands for no floor, or no limit."""
 
     floor: int = 1024
-    """Bytes a second, over `window`; the time in which the reader was busy with something else does not count."""
+    """Bytes a second, measured over `window`. The time that the reader spends on other work does not count."""
     window: float = 60.0
     """Seconds."""
     limit: float = 6 * 3600.0
@@ -33,7 +33,10 @@ class Pace(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Pace:
-        """PYBUILD_NETWORK_FLOOR, bytes a second, and PYBUILD_NETWORK_LIMIT, seconds. Raises UsageError."""
+        """Return the limits in PYBUILD_NETWORK_FLOOR (bytes a second) and PYBUILD_NETWORK_LIMIT (seconds).
+
+        Raises UsageError.
+        """
         variables = os.environ if environment is None else environment
         limits = cls()
         for variable, field in ((FLOOR_VARIABLE, "floor"), (LIMIT_VARIABLE, "limit")):
@@ -45,12 +48,12 @@ class Pace(msgspec.Struct, frozen=True):
         return limits
 
     def seconds_for(self, size: int) -> float:
-        """Within which so many bytes have to be through."""
+        """Return the seconds within which `size` bytes must have been transferred."""
         return self.window + (size / self.floor if self.floor else _LARGEST)
 
 
 class Meter:
-    """One transfer's bytes, held against a Pace."""
+    """A count of the bytes of one transfer, which is compared with a Pace."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
@@ -59,7 +62,10 @@ class Meter:
         self._count = 0
 
     def add(self, count: int, seconds: float) -> str:
-        """Count bytes that were waited for; why the transfer is to end, as the end of a sentence, or ""."""
+        """Count bytes, and the seconds that were spent waiting for them.
+
+        Return why the transfer has to be stopped, as the end of a sentence; "" while it goes well.
+        """
         pace = self._pace
         self._waited += seconds
         self._count += count
@@ -73,7 +79,7 @@ class Meter:
 
 
 class Alarm:
-    """Calls back when something has not ended in time. One thread for all, while there is something to watch."""
+    """Calls back when a block has not ended in time. One thread watches all blocks, while there are any."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -83,7 +89,7 @@ class Alarm:
 
     @contextmanager
     def within(self, seconds: float, callback: Callable[[], None]) -> Generator[Callable[[float], None]]:
-        """Call `callback` unless the block ends within `seconds`; what it yields sets that anew, from now on."""
+        """Call `callback` unless the block ends within `seconds`; yield a function that starts the time again."""
         with self._changed:
             key, self._next = self._next, self._next + 1
             self._due[key] = time.monotonic() + seconds, callback
@@ -118,8 +124,8 @@ class Alarm:
 
 
 _TICK = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _IDLE_TICKS = 4
-"""Looks with nothing to watch, after which the thread ends."""
+"""Checks with nothing to watch after which the thread ends."""
 ALARM = Alarm()
-"""The process's."""
+"""The alarm of this process."""

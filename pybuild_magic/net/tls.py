@@ -1,4 +1,4 @@
-"""The TLS files of a connection to a daemon, as Docker, buildx and BuildKit's clients have them."""
+"""The TLS files of a connection to a daemon, as in the clients of Docker, buildx and BuildKit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .wire import reason
 
 
 class TLS(msgspec.Struct, frozen=True):
-    """Files in PEM of a TLS connection. Without `ca` the system's authorities count."""
+    """The PEM files of a TLS connection. Without `ca`, the system's authorities are trusted."""
 
     ca: str = ""
     cert: str = ""
@@ -20,14 +20,14 @@ class TLS(msgspec.Struct, frozen=True):
     server_name: str = ""
     """The name that the daemon's certificate has to be for; by default the host of the address."""
     unverified: bool = False
-    """True to take any certificate, where a user has told Docker so."""
+    """True to accept any certificate, when the user has configured Docker so."""
 
     def __bool__(self) -> bool:
         return any((self.ca, self.cert, self.key, self.server_name, self.unverified))
 
 
 def tls_context(tls: TLS) -> ssl.SSLContext:
-    """Return the settings as Python's. Raises UnsupportedError for files that cannot be read."""
+    """Return an SSLContext with these settings. Raises UnsupportedError for files that cannot be read."""
     try:
         context = ssl.create_default_context(cafile=str(Path(tls.ca).expanduser()) if tls.ca else None)
         if tls.cert:

@@ -1,4 +1,4 @@
-"""A byte stream to a daemon: a socket, in the clear or with TLS."""
+"""A byte stream to a daemon: a socket, plain or with TLS."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _IOV_MAX = 1000
 
 
 class Wire(Protocol):
-    """Both directions of a connection. One thread reads; writers take turns by a lock of their own."""
+    """Both directions of a connection. Only one thread may read, and only one at a time may write."""
 
     def read(self) -> bytes:
-        """Return the bytes that are there, at least one; b"" at the end. Raises OSError when the connection breaks."""
+        """Return the bytes that have arrived, at least one; b"" at the end. Raises OSError if the connection breaks."""
         ...
 
     def write(self, buffers: list[Buffer]) -> None:
@@ -28,21 +28,21 @@ class Wire(Protocol):
         ...
 
     def shut(self) -> None:
-        """End both directions; whoever reads or writes is woken."""
+        """End both directions, and wake the threads that are reading or writing."""
         ...
 
     def close(self) -> None:
-        """As `shut`, and let go of what it holds, when nobody reads or writes any more."""
+        """Shut down the connection and free its resources, when no thread reads or writes any more."""
         ...
 
 
 class _Connected:
-    """The part of a wire that is its socket, which it owns."""
+    """The common part of wires: the socket, which the wire owns."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.first = b""
-        """Bytes that were read already, and come before all others."""
+        """Bytes that were read from the socket already; `read` returns them first."""
 
     def shut(self) -> None:
         """See Wire."""
@@ -56,7 +56,7 @@ class _Connected:
 
 
 class SocketWire(_Connected):
-    """A connected socket; it is this object's from now on."""
+    """A wire over a connected socket, which it owns from now on."""
 
     def read(self) -> bytes:
         """See Wire."""
@@ -83,10 +83,10 @@ class SocketWire(_Connected):
 
 
 class TLSWire(_Connected):
-    """TLS on a connected socket, read by one thread while another writes, which an SSLSocket is not made for."""
+    """TLS on a connected socket that one thread reads while another writes, which an SSLSocket does not support."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_name: str) -> None:
-        """Shakes hands. Raises OSError, which `ssl.SSLError` is."""
+        """Perform the handshake. Raises OSError, of which `ssl.SSLError` is a subclass."""
         super().__init__(sock)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=server_name)
@@ -126,7 +126,7 @@ class TLSWire(_Connected):
         while True:
             try:
                 with self._lock:
-                    # A call gives one record, of at most 16 KiB.
+                    # Each call returns one record, of at most 16 KiB.
                     while record := self._tls.read(_READ):
                         records.append(record)
                 return b"".join(records)
@@ -147,9 +147,9 @@ class TLSWire(_Connected):
 
 
 def unix_socket(path: str, timeout: float) -> socket.socket:
-    """Return a socket that is connected to the one at `path`.
+    """Return a socket that is connected to the Unix socket at `path`.
 
-    Raises OSError, and UnsupportedError where there are none.
+    Raises OSError, and UnsupportedError on systems without Unix sockets.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedError(
@@ -174,7 +174,7 @@ def tcp_socket(host: str, port: int, timeout: float) -> socket.socket:
 
 
 def reason(error: Exception) -> str:
-    """Return the words of the system or of OpenSSL, as the end of a sentence."""
+    """Return the reason of an error in the words of the system or of OpenSSL, as the end of a sentence."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not valid ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
