@@ -1,1 +1,1 @@
-"""The nouns of OCI images, and the places an image can be."""
+"""OCI images: their documents, names and platforms, and the places that hold them."""

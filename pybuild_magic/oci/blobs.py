@@ -22,7 +22,7 @@ from .mediatype import INDEXES
 from .platform import Platform, best
 
 _MOST_LOOKS = 64
-"""Entries of an index whose configs are read to learn their platform; more is no image but an attack."""
+"""The most entries of an index whose configs are read for their platform; more would be an attack, not an image."""
 
 
 class Blobs(Protocol):
@@ -33,18 +33,18 @@ class Blobs(Protocol):
         ...
 
     def size(self, digest: str) -> int | None:
-        """Return the blob's size in bytes; for one that is not here None, or an error."""
+        """Return the blob's size in bytes; when it is not here, return None or raise an error."""
         ...
 
     def open(self, digest: str) -> BinaryIO:
-        """Return the blob's content, from its beginning. Nothing is verified yet: that is the reader's part."""
+        """Return the blob's content, from its beginning. It is not verified: that is up to the reader."""
         ...
 
 
 def read(blobs: Blobs, descriptor: Descriptor) -> bytes:
-    """Return the whole content that `descriptor` names, of the size and digest it says. For documents, not layers.
+    """Return the whole content that `descriptor` names, verified. For documents, not layers.
 
-    Raises SourceError when it is missing, larger than `MAX_DOCUMENT`, or something else.
+    Raises SourceError when it is missing, larger than `MAX_DOCUMENT`, or does not match.
     """
     if descriptor.size > MAX_DOCUMENT:
         raise SourceError(f"The document {descriptor.digest} has {descriptor.size} bytes; that many are refused.")
@@ -84,10 +84,10 @@ def read_config(blobs: Blobs, manifest: Manifest) -> ImageConfig:
 def select(
     blobs: Blobs, descriptor: Descriptor, platform: Platform, look: Callable[[Descriptor], Platform | None]
 ) -> Descriptor:
-    """Return the manifest for `platform` below `descriptor`, which is a manifest already or an index.
+    """Return the manifest for `platform` that `descriptor` names, either itself or through an index.
 
-    An entry of an index that says no platform has that of its config, as in containerd: `look` reads it, and is
-    asked only when no entry that says one fits. Raises SourceError when none fits, naming those there are.
+    An entry of an index without a platform has that of its config, as in containerd: `look` reads it, and is called
+    only when no entry with a platform fits. Raises SourceError when no entry fits, naming the platforms there are.
     """
     for _ in range(4):  # indexes may nest; more than a few levels is a loop or an attack
         media_type = descriptor.media_type
@@ -102,7 +102,7 @@ def select(
             unsaid = [entry for entry in entries if not entry.platform][:_MOST_LOOKS]
             looked = ((look(entry), entry) for entry in unsaid if entry.media_type not in INDEXES)
             offers += [(offered, entry) for offered, entry in looked if offered]
-            # What a nested index has is seen when it is opened.
+            # The platforms of a nested index are seen when it is opened.
             chosen = best(platform, offers) or next((entry for entry in unsaid if entry.media_type in INDEXES), None)
         if chosen is None:
             offered = ", ".join(str(offered) for offered, _ in offers) or "none"

@@ -1,4 +1,4 @@
-"""The config of an image: what Docker runs, and how it was made, read from and written as BuildKit's JSON."""
+"""The config of an image: how its containers run and how it was made, read and written as BuildKit's JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .platform import Platform
 from .timestamp import normal_time
 
 INLINE_CACHE = "moby.buildkit.cache.v0"
-"""The member that has the records of a build cache, base64 of their JSON."""
+"""The member with the records of a build cache: their JSON in base64."""
 DEFAULT_PATH_UNIX = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The PATH of an image that starts from scratch, as BuildKit sets it."""
 
@@ -51,7 +51,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, rename="pascal", omit_default
 
     @property
     def search_path(self) -> tuple[str, ...]:
-        """The directories of its PATH; none where it has no such variable."""
+        """The absolute directories of its PATH; none when it has no such variable."""
         value = next((pair[5:] for pair in self.env if pair.startswith("PATH=")), "")
         return tuple(folder for folder in value.split(":") if folder.startswith("/"))
 
@@ -68,7 +68,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, rename="pascal", omit_default
 
 
 class History(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One instruction of those that made the image; `created` is RFC 3339 text, or empty when not known."""
+    """One of the instructions that made the image; `created` is RFC 3339 text, or "" when it is unknown."""
 
     created: str = ""
     created_by: str = ""
@@ -111,9 +111,9 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     def encode(self, inline_cache: bytes = b"") -> bytes:
         """Return the bytes that BuildKit's image writer would store; their digest is the image ID.
 
-        `inline_cache` are the records of a build cache that the document carries along.
-        It keeps the document as a Go map, hence sorted keys, while `config`, `rootfs` and each history
-        entry are Go structs in declared order (exporter/containerimage/writer.go, patchImageConfig).
+        `inline_cache` are the records of a build cache to include. BuildKit keeps the document as a Go map, hence the
+        sorted keys, while `config`, `rootfs` and each history entry are Go structs in declared order
+        (exporter/containerimage/writer.go, patchImageConfig).
         """
         history = [msgspec.to_builtins(entry) for entry in self.history]
         members: dict[str, Any] = {

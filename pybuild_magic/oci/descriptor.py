@@ -14,12 +14,12 @@ from .platform import Platform
 REF_NAME = "org.opencontainers.image.ref.name"
 CREATED = "org.opencontainers.image.created"
 CONTAINERD_NAME = "io.containerd.image.name"
-"""The annotation in which containerd, and so Docker, keeps an image's whole name."""
+"""The annotation in which containerd, and so Docker, keeps an image's full name."""
 
 REFERENCE_TYPE = "vnd.docker.reference.type"
 REFERENCE_DIGEST = "vnd.docker.reference.digest"
 ATTESTATION = "attestation-manifest"
-"""The type by which an index's entry says that it attests the entry with the reference's digest."""
+"""The reference type of an index's entry that attests another entry: the one with the reference digest."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -31,7 +31,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     urls: tuple[str, ...] = ()
     annotations: dict[str, str] = {}
     data: bytes = b""
-    """The content itself, where a document carries a small one along."""
+    """The content itself, when the document embeds it because it is small."""
     platform: Platform | None = None
     artifact_type: str = ""
 
@@ -51,11 +51,11 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return members
 
     def encode(self) -> bytes:
-        """Compact JSON, as in `containerimage.descriptor` of an exporter's response."""
+        """Return compact JSON, as in `containerimage.descriptor` of an exporter's response."""
         return dumps(self.document())
 
     def annotated(self, annotations: dict[str, str]) -> Descriptor:
-        """Return the same, with `annotations` added to its own."""
+        """Return the descriptor with `annotations` added to its own."""
         return msgspec.structs.replace(self, annotations={**self.annotations, **annotations})
 
 

@@ -1,4 +1,4 @@
-"""Content digests, `sha256:…`: what names a blob, and the check that a name is one."""
+"""Content digests, `sha256:…`, which name blobs: making and checking them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Hash(Protocol):
     """The type of hashlib's objects."""
 
     def update(self, data: bytes | memoryview, /) -> None:
-        """Take more of the content."""
+        """Add more of the content."""
         ...
 
     def hexdigest(self) -> str:
-        """Return the hash of what was taken so far, in lower case hex."""
+        """Return the hash of the content so far, in lower case hex."""
         ...
 
 
@@ -34,14 +34,14 @@ def sha256(data: bytes) -> str:
 
 
 def is_digest(text: str) -> bool:
-    """Return whether `text` is a digest of a known algorithm in its one written form."""
+    """Return whether `text` is a digest of a known algorithm in its canonical form."""
     algorithm, _, encoded = text.partition(":")
     pattern = _ENCODED.get(algorithm)
     return pattern is not None and pattern.fullmatch(encoded) is not None
 
 
 def digest_error(text: str) -> str:
-    """Return why `text` is no digest, in the words of OCI's library; "" for one that is."""
+    """Return why `text` is not a digest, in the words of OCI's library; "" when it is one."""
     if is_digest(text):
         return ""
     algorithm, _, encoded = text.partition(":")
@@ -54,14 +54,14 @@ def digest_error(text: str) -> str:
 
 
 def check_digest(text: str) -> str:
-    """`text`, which is a digest; raises UsageError otherwise. Only then may it become part of a path."""
+    """Return `text` if it is a digest, which makes it safe as part of a path. Raises UsageError otherwise."""
     if not is_digest(text):
         raise UsageError(f'"{text}" is not a digest: sha256:, sha384: or sha512: and lower case hex.')
     return text
 
 
 def new_hash(digest: str) -> Hash:
-    """Return a hash of the algorithm that `digest` was made with."""
+    """Return a new hash object of the algorithm of `digest`."""
     return hashlib.new(check_digest(digest).partition(":")[0])
 
 

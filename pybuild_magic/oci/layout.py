@@ -1,7 +1,7 @@
 """Image layouts: directories with `oci-layout`, `index.json` and `blobs/`, read and written safely.
 
-A layout may come from anywhere: names are digests that were checked to be digests, and no symlink below the
-layout's root is followed.
+A layout may come from anywhere, so only checked digests become names of files, and no symlink below its root is
+followed.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _NO_LINK = at.O_NOFOLLOW | at.O_CLOEXEC
 
 
 def blob_path(digest: str) -> str:
-    """Return where a layout keeps the blob: `blobs/sha256/<hex>`."""
+    """Return the path of a blob in a layout: `blobs/sha256/<hex>`."""
     algorithm, _, encoded = check_digest(digest).partition(":")
     return f"{BLOBS}/{algorithm}/{encoded}"
 
 
 def find(index: Index, name: str) -> Descriptor:
-    """Return the entry that `name` means: a digest, a tag, a whole image name; "" is the only entry there is.
+    """Return the entry that `name` means: a digest, a tag or a full image name; "" means the only entry.
 
-    Raises SourceError, naming what there is.
+    Raises SourceError, naming the entries there are.
     """
     entries = index.manifests
     if not name:
@@ -60,7 +60,7 @@ def _names(index: Index) -> str:
 
 
 class Layout:
-    """A layout directory, opened for reading. Raises SourceError when `path` is none."""
+    """A layout directory, opened for reading. Raises SourceError when `path` is not a layout."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +68,7 @@ class Layout:
             raise SourceError(f"{path} is not an OCI image layout: its {LAYOUT_FILE} is empty.")
 
     def index(self) -> Index:
-        """Return the images of the layout."""
+        """Return the index of the layout, which lists its images."""
         return decode_index(self._read(INDEX_FILE))
 
     def close(self) -> None:
@@ -117,8 +117,8 @@ class Layout:
 class LayoutWriter:
     """A layout directory in the making; it is a layout once `finish` has written its index.
 
-    Blobs are written beside their place and renamed into it, so that a reader never sees a part of one, and an
-    existing layout only gains: its other blobs stay.
+    Each blob is written to a temporary file and then renamed, so that a reader never sees part of one. Blobs that an
+    existing layout has are kept.
     """
 
     def __init__(self, path: Path) -> None:
@@ -127,7 +127,7 @@ class LayoutWriter:
 
     @contextlib.contextmanager
     def blob(self, digest: str, mode: int = 0o444) -> Generator[BinaryIO | None]:
-        """A file to write the blob into, or None when the layout has it."""
+        """Yield a file to write the blob into, or None when the layout has it."""
         path = blob_path(digest)
         if (self.path / path).is_file() and not (self.path / path).is_symlink():
             yield None
@@ -136,7 +136,7 @@ class LayoutWriter:
             yield file
 
     def finish(self, files: dict[str, bytes]) -> None:
-        """Write the small files at the root: `oci-layout`, `index.json` and what else there is."""
+        """Write the small files at the root: `oci-layout`, `index.json` and any others."""
         for name, data in files.items():
             with self._file(name, 0o644) as file:
                 file.write(data)
@@ -158,7 +158,7 @@ class LayoutWriter:
 
 
 def name_entries(path: Path, descriptor: Descriptor, names: Iterable[tuple[str, str]]) -> None:
-    """Name `descriptor` in a layout's index, in place of what had the name; (image name or "", tag) of each."""
+    """Give `descriptor` names, (image name or "", tag) each, in a layout's index, replacing entries of these names."""
     try:
         old = Layout(path).index()
     except SourceError:

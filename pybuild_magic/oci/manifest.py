@@ -13,7 +13,7 @@ from .digest import is_digest
 from .mediatype import DOCKER_INDEX, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 
 MAX_DOCUMENT = 8 << 20
-"""Bytes; a manifest, index or config that is larger is refused. Registries allow 4 MiB."""
+"""Bytes; larger manifests, indexes and configs are refused. Registries allow 4 MiB."""
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Index(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Several manifests: one image for several platforms, or all that an image layout holds."""
+    """Several manifests: one image for several platforms, or all the images of a layout."""
 
     manifests: tuple[Descriptor, ...] = ()
     media_type: str = OCI_INDEX
@@ -68,21 +68,21 @@ def _tail(members: dict[str, Any], subject: Descriptor | None, annotations: dict
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Return the manifest that `data` holds. Raises SourceError when it is none, or names an invalid digest."""
+    """Return the manifest in `data`. Raises SourceError when there is none, or it names an invalid digest."""
     manifest = _decode(data, Manifest, "manifest")
     _check((manifest.config, *manifest.layers), "manifest")
     return manifest
 
 
 def decode_index(data: bytes) -> Index:
-    """Return the index that `data` holds. Raises SourceError when it is none, or names an invalid digest."""
+    """Return the index in `data`. Raises SourceError when there is none, or it names an invalid digest."""
     index = _decode(data, Index, "index")
     _check(index.manifests, "index")
     return index
 
 
 def media_type_of(data: bytes) -> str:
-    """Return the media type of a manifest or index, by what it says of itself or else by its members.
+    """Return the media type of a manifest or index, as the document declares it, or else by its members.
 
     Raises SourceError for a document that could be read both ways (CVE-2021-41190) or neither.
     """

@@ -69,17 +69,17 @@ def is_layer(media_type: str) -> bool:
 
 
 def is_foreign(media_type: str) -> bool:
-    """Return whether blobs of this type are not to be pushed ("non-distributable", as some of Windows' are)."""
+    """Return whether blobs of this type must not be pushed ("non-distributable", as some of Windows' are)."""
     return media_type in _DISTRIBUTABLE
 
 
 def compression_of(media_type: str) -> Compression | None:
-    """Return how a layer of this type is packed; None when it is no layer."""
+    """Return the compression of a layer of this type; None for a type of anything else."""
     return _COMPRESSION.get(media_type)
 
 
 def layer_type(compression: Compression, *, oci: bool = True) -> str:
-    """Return the media type of a layer that is packed so."""
+    """Return the media type of a layer with this compression."""
     return next(o if oci else d for o, d, kind in _PAIRS if kind is compression)
 
 

@@ -33,7 +33,7 @@ _ARM64_AS_V8 = {"v8": 0, "v9": 5}
 """The minor version of Armv8 that Armv9.0 (and Armv8.0 itself) includes."""
 
 _HIGHEST = 99
-"""Of versions of architectures; a document that says more says nothing."""
+"""The highest version of an architecture; a higher one in a document is ignored."""
 
 T = TypeVar("T")
 
@@ -48,14 +48,14 @@ class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
     variant: str = ""
 
     def __str__(self) -> str:
-        """`os/architecture[/variant]`, as `docker buildx` writes it."""
+        """Return `os/architecture[/variant]`, as `docker buildx` writes it."""
         if not self.os:
             return "unknown"
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
     @property
     def full(self) -> str:
-        """As `str`, with the version and features of the operating system: `windows(10.0.17763)/amd64`."""
+        """The same as `str`, with the version and features of the operating system: `windows(10.0.17763)/amd64`."""
         if not self.os:
             return "unknown"
         features = "".join("+" + _encode(feature) for feature in sorted(set(self.os_features)) if feature)
@@ -110,7 +110,7 @@ def _normal_arch(arch: str, variant: str) -> tuple[str, str]:
 
 
 def normalise(platform: Platform) -> Platform:
-    """Return the one form of `platform`: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`."""
+    """Return the normal form of `platform`: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`."""
     arch, variant = _normal_arch(platform.architecture, platform.variant)
     return Platform(
         os=_normal_os(platform.os),
@@ -124,8 +124,8 @@ def normalise(platform: Platform) -> Platform:
 def parse(specifier: str) -> Platform:
     """Return the platform that `os`, `arch`, `os/arch` or `os/arch/variant` names. Raises UsageError.
 
-    What is not said is the host's: `linux` is Linux on the host's architecture. The result is not in normal
-    form (`linux/arm64/v8` keeps its v8): the places that compare call `normalise`.
+    Missing parts are the host's: `linux` is Linux on the host's architecture. The result is not in normal form
+    (`linux/arm64/v8` keeps its v8): code that compares platforms calls `normalise`.
     """
     parts = specifier.strip().split("/")
     if len(parts) > 3:
@@ -164,9 +164,9 @@ def _invalid(specifier: str, reason: str) -> UsageError:
 
 @cache
 def host() -> Platform:
-    """Return the platform that images are for when nobody says: Linux, on this machine's architecture.
+    """Return the default platform of images: Linux, on this machine's architecture.
 
-    On macOS and Windows, too, images are Linux's; what runs them is a virtual machine of the same architecture.
+    It is Linux on macOS and Windows too, where a virtual machine of the same architecture runs the images.
     """
     arch, variant = _normal_arch(_host.machine() or "amd64", "")
     machine = _host.machine().lower()
@@ -180,7 +180,7 @@ def host() -> Platform:
 
 
 def _versions(platform: Platform) -> list[tuple[str, str]]:
-    """(architecture, variant) pairs that run on `platform`, best first."""
+    """Return the (architecture, variant) pairs that run on `platform`, best first."""
     arch, variant = platform.architecture, platform.variant
     versions = [(arch, variant)]
     if arch == "amd64":
@@ -202,12 +202,12 @@ def _versions(platform: Platform) -> list[tuple[str, str]]:
 
 
 def _windows_build(platform: Platform) -> list[str]:
-    """Major, minor and build: a Windows image runs on the build that it was made for."""
+    """Return major, minor and build: a Windows image runs only on the build that it was made for."""
     return platform.os_version.split(".")[:3]
 
 
 def rank(wanted: Platform, offered: Platform) -> int | None:
-    """Return how well what is `offered` runs on `wanted`: 0 is exactly it, more is worse, None is not at all.
+    """Return how well an image for `offered` runs on `wanted`: 0 is an exact match, more is worse, None is not at all.
 
     An amd64 host runs 386, arm64 runs arm/v8 and below, a later variant runs an earlier one.
     """
@@ -223,17 +223,17 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
 
 
 def matches(wanted: Platform, offered: Platform) -> bool:
-    """Return whether what is `offered` runs on `wanted`."""
+    """Return whether an image for `offered` runs on `wanted`."""
     return rank(wanted, offered) is not None
 
 
 def same(left: Platform, right: Platform) -> bool:
-    """Return whether two ways to write a platform mean the same one."""
+    """Return whether two platforms have the same normal form."""
     return normalise(left) == normalise(right)
 
 
 def best(wanted: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:
-    """Return the thing whose platform fits `wanted` best, the first of equals; None when none fits."""
+    """Return the offer whose platform fits `wanted` best, the first of equals; None when none fits."""
     ranked = [
         (fit, position, thing)
         for position, (offered, thing) in enumerate(offers)

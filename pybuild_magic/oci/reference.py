@@ -30,7 +30,7 @@ _TAG_ONLY = re.compile(_TAG)
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A normalised name: `domain` and `path` are always there, `tag` and `digest` where they were given."""
+    """A normalised name: `domain` and `path` are always set, `tag` and `digest` where they were given."""
 
     domain: str
     path: str
@@ -48,7 +48,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     @property
     def familiar(self) -> str:
-        """As people write it: Docker Hub's domain and `library/` left out, `busybox:1`."""
+        """The name as people write it, without Docker Hub's domain and `library/`: `busybox:1`."""
         if self.domain != DEFAULT_DOMAIN:
             return str(self)
         rest = self.path.removeprefix(_OFFICIAL)
@@ -59,24 +59,24 @@ class Reference(msgspec.Struct, frozen=True):
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     def tagged(self) -> Reference:
-        """Return the same, with `latest` where there is neither tag nor digest."""
+        """Return the reference, with the tag `latest` if it has neither tag nor digest."""
         return self if self.tag or self.digest else self.with_tag(DEFAULT_TAG)
 
     def with_tag(self, tag: str) -> Reference:
-        """Return the same with another tag. Raises UsageError."""
+        """Return the reference with another tag. Raises UsageError."""
         if _TAG_ONLY.fullmatch(tag) is None:
             raise UsageError(f'"{tag}" is not a tag: up to 128 letters, digits, "_", "." and "-".')
         return Reference(self.domain, self.path, tag, self.digest)
 
     def with_digest(self, digest: str) -> Reference:
-        """Return the same, pinned to `digest`."""
+        """Return the reference pinned to `digest`. Raises UsageError."""
         if not is_digest(digest):
             raise UsageError(f'"{digest}" is not a digest: sha256: and 64 hexadecimal digits.')
         return Reference(self.domain, self.path, self.tag, digest)
 
 
 def parse(text: str) -> Reference:
-    """Return the reference that `text` is, Docker Hub's short names made whole. Raises UsageError.
+    """Return the reference in `text`, with Docker Hub's short names completed. Raises UsageError.
 
     No tag is added: see `Reference.tagged`. The messages are those of distribution/reference.
     """
@@ -101,7 +101,7 @@ def parse(text: str) -> Reference:
 
 
 def familiar(text: str) -> str:
-    """`text` as people write it, or as it is when it is no reference: for messages and displays."""
+    """Return `text` as people write it, or unchanged when it is not a reference. For messages and displays."""
     try:
         return parse(text).familiar
     except UsageError:
@@ -109,7 +109,7 @@ def familiar(text: str) -> str:
 
 
 def _split_domain(text: str) -> tuple[str, str]:
-    """(domain, rest), by Docker's rule of what counts as a domain."""
+    """Return (domain, rest), by Docker's rule of what counts as a domain."""
     first, slash, rest = text.partition("/")
     is_domain = first == "localhost" or any(c in first for c in ".:") or first != first.lower()
     domain, remote = (first, rest) if slash and is_domain else (DEFAULT_DOMAIN, text)

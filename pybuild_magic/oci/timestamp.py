@@ -13,7 +13,7 @@ EPOCHS = range(-62_135_596_800, 253_402_300_800)
 
 
 def parse_time(text: str) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 time. Raises ValueError when it is none."""
+    """Return an RFC 3339 time as nanoseconds since 1970. Raises ValueError for any other text."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time")
@@ -27,7 +27,7 @@ def parse_time(text: str) -> int:
 
 
 def format_time(nanoseconds: int) -> str:
-    """RFC 3339 text in UTC of nanoseconds since 1970, without trailing zeros of the fraction."""
+    """Return nanoseconds since 1970 as RFC 3339 text in UTC, without trailing zeros in the fraction."""
     seconds, fraction = divmod(nanoseconds, _SECOND)
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     digits = f"{fraction:09d}".rstrip("0")
@@ -36,7 +36,7 @@ def format_time(nanoseconds: int) -> str:
 
 
 def normal_time(text: str) -> str:
-    """`text` as Go writes it again after reading it: fraction trimmed, a zero offset as Z, others kept."""
+    """Return `text` as Go writes it after reading it: fraction trimmed, a zero offset as Z, others kept."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time")

@@ -1,4 +1,4 @@
-"""A check of an image: every blob that its descriptors name is there, has their size and digest, and fits together."""
+"""A check of an image: all blobs that its descriptors name are there, with the right size and digest, and agree."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Readable(Protocol):
 
 
 Decompress = Callable[[BinaryIO], Readable]
-"""The uncompressed content of a layer's blob: the store's `decompress`."""
+"""From a layer's blob to its uncompressed content: the store's `decompress`."""
 
 
 def problems(blobs: Blobs, root: Descriptor, decompress: Decompress | None = None) -> list[str]:
     """Return the faults of the image that `root` describes, a sentence each; [] when there are none.
 
-    With `decompress` the content of each layer is compared with the config's diffIDs too.
+    With `decompress`, the content of each layer is compared with the config's diffIDs too.
     """
     return list(_document(blobs, root, decompress, 0))
 

@@ -1,7 +1,7 @@
-"""How a registry's client shows who it is: challenges, Basic and Bearer authorization, tokens and their cache.
+"""How a client identifies itself to a registry: challenges, Basic and Bearer authorization, tokens and their cache.
 
-Source: RFC 9110 section 11 (challenges), and distribution's token authentication specification and its OAuth2
-form. Nothing here is ever logged, and `repr` shows no secret.
+Source: RFC 9110 section 11 (challenges), and distribution's token authentication specification and its OAuth2 form.
+Nothing here is ever logged, and `repr` shows no secret.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _SCHEME = re.compile(r"\s*,?\s*([A-Za-z0-9_-]+)(?:\s+(?=[A-Za-z0-9_-]+\s*=)|\s*(
 
 
 class Challenge(msgspec.Struct, frozen=True):
-    """One way in that a `WWW-Authenticate` header offers. `scheme` is in lower case."""
+    """One way to authenticate that a `WWW-Authenticate` header offers. `scheme` is in lower case."""
 
     scheme: str
     parameters: dict[str, str]
 
 
 def parse_challenges(header: str) -> list[Challenge]:
-    """Return the challenges of a `WWW-Authenticate` header, in order; what cannot be read is left out."""
+    """Return the challenges of a `WWW-Authenticate` header, in order; unreadable ones are left out."""
     challenges: list[Challenge] = []
     position = 0
     while position < len(header) and (scheme := _SCHEME.match(header, position)):
@@ -59,7 +59,7 @@ class _Token(msgspec.Struct):
 
 
 class AuthError(Exception):
-    """No authorization could be had; the message is a whole sentence."""
+    """No authorization could be obtained; the message is a whole sentence."""
 
 
 class Authorizer:
@@ -73,15 +73,15 @@ class Authorizer:
         self._headers: dict[tuple[object, ...], tuple[str, float]] = {}
 
     def header(self, url: str, scopes: tuple[str, ...]) -> str:
-        """Return the header that is known to be asked for at `url`'s origin for `scopes`, or ""."""
+        """Return the known header for `scopes` at the origin of `url`; "" when there is none, or it has expired."""
         value, until = self._headers.get((origin(url), scopes), ("", 0.0))
         return value if time.monotonic() < until else ""
 
     def answer(self, url: str, host: str, scopes: tuple[str, ...], refused: str, challenge: str, cancel: Cancel) -> str:
         """Return a header that answers `challenge` (a `WWW-Authenticate` value) in place of `refused`, or "".
 
-        `host` is what credentials are looked up by. Threads that are challenged together ask for one token.
-        Raises AuthError, TransportError and Interrupted.
+        Credentials are looked up by `host`. Threads that are challenged at the same time share one token. Raises
+        AuthError, TransportError and Interrupted.
         """
         key = (origin(url), scopes)
         with self._lock:
@@ -103,7 +103,7 @@ class Authorizer:
     def _make(
         self, url: str, host: str, scopes: tuple[str, ...], offer: Challenge, cancel: Cancel
     ) -> tuple[str, float] | None:
-        """(header, seconds it is good for), or None when there is nothing to answer the offer with."""
+        """Return (header, seconds for which it is valid); None when there are no credentials for the offer."""
         known = self._source.credentials(host) if self._source else None
         if offer.scheme == "basic" and known and known.username:
             return basic(known.username, known.password), float("inf")
@@ -116,9 +116,9 @@ class Authorizer:
     def token(
         self, url: str, scopes: tuple[str, ...], offer: dict[str, str], known: Credentials | None, cancel: Cancel
     ) -> tuple[str, float]:
-        """(header, seconds it is good for) from the token server that `offer` names as `realm`, for `url`'s origin.
+        """Return (header, seconds for which it is valid) from the token server that `offer` names as `realm`.
 
-        Raises AuthError, TransportError and Interrupted.
+        `url` is that of the registry. Raises AuthError, TransportError and Interrupted.
         """
         realm = offer.get("realm", "")
         parts = split_url(realm)
@@ -172,7 +172,7 @@ class Authorizer:
         if not token or not token.isascii() or not token.isprintable():
             raise AuthError(f"The token server {where} answered with no token.")
         lifetime = min(max(answer.expires_in or 0, _DEFAULT_LIFETIME), _LONGEST_LIFETIME)
-        # Ask again a little before the end, so that a token does not expire on its way.
+        # The next token is requested a little early, so that none expires on its way.
         return f"Bearer {token}", lifetime * 0.9
 
 

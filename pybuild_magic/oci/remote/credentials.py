@@ -1,4 +1,4 @@
-"""Credentials for registries, and the places that know them: the nouns, without a client of registries."""
+"""Credentials for registries and the sources that have them, without a client of registries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Credentials for a registry. One of the three forms is filled."""
+    """Credentials for a registry, in one of three forms: user name and password, identity token, registry token."""
 
     username: str = ""
     password: str = ""
@@ -22,12 +22,12 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class CredentialSource(Protocol):
-    """Where credentials come from, such as Docker's configuration."""
+    """A source of credentials, such as Docker's configuration."""
 
     def credentials(self, host: str) -> Credentials | None:
-        """Return those for a registry, by its domain as references have it (`docker.io`, `localhost:5000`)."""
+        """Return the credentials for a registry, by its domain as in references (`docker.io`, `localhost:5000`)."""
         ...
 
     def looked(self, host: str) -> str:
-        """Return where they are looked for, and whether they were found: the end of a sentence."""
+        """Return where credentials are looked for, and whether any were found, as the end of a sentence."""
         ...

@@ -1,4 +1,4 @@
-"""A blob on its way from a registry, or from where the manifest says that it is, resumed and verified."""
+"""The download of a blob, from a registry or from a URL in the manifest: resumed when it breaks, and verified."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .hosts import Endpoint, endpoints_of
 
 _MAX_URLS = 8
 _RESUMES = 5
-"""Times that a blob is asked for again in a row without much of it arriving."""
+"""How many times in a row a download is resumed without much of it arriving."""
 _PROGRESS = 1 << 20
-"""Bytes after which it is going well again."""
+"""Bytes after which a download counts as going well again."""
 
 
 class BlobReader:
-    """A blob's bytes as they arrive: asked for again from where the connection broke, and verified at the end.
+    """A blob's bytes as they arrive: resumed where the connection broke, and verified at the end.
 
-    The last `read` before the end raises SourceError when size or digest are wrong, so that a reader that has
-    seen b"" holds the very content.
+    The `read` that reaches the end raises SourceError when size or digest are wrong, so that a reader that has seen b""
+    has the right content.
     """
 
     def __init__(self, exchange: Exchange, ref: Reference, descriptor: Descriptor, cancel: Cancel) -> None:
@@ -38,7 +38,7 @@ class BlobReader:
         self._endpoint: Endpoint | None = None
         self._response: Response | None = None
         self.position = 0
-        """Bytes that were read so far."""
+        """Bytes read so far."""
         self._failures = 0
         self._resumed_at = 0
         self._pace = exchange.transport.pace
@@ -68,7 +68,7 @@ class BlobReader:
         return b""
 
     def close(self) -> None:
-        """Give the connection back, or close it when the blob was not read to its end."""
+        """Return the connection to the pool, or close it when the blob was not read to its end."""
         if self._response is not None:
             self._response.close()
             self._response = None
@@ -89,9 +89,10 @@ class BlobReader:
             self._response = self._elsewhere(fault)
 
     def _elsewhere(self, missing: Fault) -> Response:
-        """Return the blob from the first of its own URLs that has it: a foreign layer, which no registry may hand out.
+        """Return the blob from the first of the descriptor's own URLs that has it, as for layers that registries must
+        not serve.
 
-        They are somebody else's words, so they are asked without credentials of any kind.
+        The URLs are untrusted, so no credentials of any kind are sent to them.
         """
         fault = missing
         for url in self._descriptor.urls[:_MAX_URLS]:
@@ -122,7 +123,7 @@ class BlobReader:
         return response
 
     def _skip(self, endpoint: Endpoint, response: Response) -> None:
-        """Go to `position` in an answer, which may begin there or at the blob's start."""
+        """Skip to `position` in an answer, which begins either there or at the start of the blob."""
         if response.status == 206:
             begins = response.headers.get("Content-Range", "")
             if not begins.startswith(f"bytes {self.position}-"):
@@ -174,7 +175,7 @@ def pull_scopes(ref: Reference) -> tuple[str, ...]:
 
 
 def hint_for(fault: Fault) -> str:
-    """Return the next step after a registry, or its network, did not do what was asked; "" when there is none."""
+    """Return the next step for the user after a request to a registry has failed; "" when there is none."""
     match fault.kind:
         case "unreachable" | "timeout":
             return "Check the network and proxy settings, or name a mirror in PYBUILD_REGISTRY_MIRRORS."

@@ -1,4 +1,4 @@
-"""One exchange with one endpoint of a registry: authorization asked for when challenged, refusals as `Fault`."""
+"""Requests to one endpoint of a registry: authorization follows a challenge, and refusals are raised as `Fault`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class Fault(Exception):  # noqa: N818 - caught within the package only
-    """An endpoint that did not do what was asked. `status` is 0 when it did not answer at all.
+    """A request that an endpoint did not fulfil. `status` is 0 when it did not answer at all.
 
-    `kind` is a TransportError's, or "auth", "status" or "content"; `reason` continues "… failed: ".
+    `kind` is that of a TransportError, or "auth", "status" or "content"; `reason` continues "… failed: ".
     """
 
     def __init__(self, endpoint: Endpoint, kind: str, reason: str, status: int = 0, code: str = "") -> None:
@@ -69,10 +69,10 @@ class Exchange:
         retry: bool = True,
         expect: tuple[int, ...] = (200,),
     ) -> Response:
-        """Return the answer to a request, when its status is one of `expect`. Raises Fault and Interrupted.
+        """Send a request, and return the answer when its status is one of `expect`. Raises Fault and Interrupted.
 
-        `path` is below the endpoint's `/v2/`, or an absolute URL that a registry told us to go on at; such
-        a URL at another origin is not sent the registry's authorization.
+        `path` is relative to the endpoint's `/v2/`, or an absolute URL at which a registry told us to continue. The
+        registry's authorization is not sent to another origin.
         """
         base = endpoint.alternative if endpoint.base in self._plain else endpoint.base
         url = join_url(base, path)
@@ -109,7 +109,7 @@ class Exchange:
             if response.status in expect:
                 return response
             challenge = response.headers.get("WWW-Authenticate", "")
-            # One answer to a challenge: when a fresh token is refused, the next one would be too.
+            # Only one challenge is answered: when a fresh token is refused, the next one would be too.
             if response.status == 401 and challenge and not answered and ours and origin(response.url) == origin(base):
                 response.close()
                 answer = self._answer(endpoint, base, scopes, authorization, challenge, cancel)
@@ -122,9 +122,9 @@ class Exchange:
     def fetch(
         self, endpoint: Endpoint, url: str, cancel: Cancel, *, headers: Mapping[str, str], expect: tuple[int, ...]
     ) -> Response:
-        """Return the answer of a URL that is no registry's: nobody's credentials are sent.
+        """Return the answer of a URL outside of any registry; no credentials are sent to it.
 
-        Raises Fault, Interrupted.
+        Raises Fault and Interrupted.
         """
         try:
             response = self.transport.request("GET", url, cancel, headers=headers)
@@ -146,7 +146,7 @@ class Exchange:
             raise Fault(endpoint, error.kind, f"its token server did not answer: {error.reason}") from error
 
     def _falls_back(self, endpoint: Endpoint, base: str, error: TransportError) -> bool:
-        """Return whether an insecure registry is to be spoken to in plain HTTP from now on."""
+        """Return whether to use plain HTTP for an insecure registry from now on."""
         if not endpoint.alternative or base == endpoint.alternative or error.kind not in ("tls", "unreachable"):
             return False
         self._plain.add(endpoint.base)
@@ -154,9 +154,9 @@ class Exchange:
 
 
 def first(endpoints: tuple[Endpoint, ...], attempt: Callable[[Endpoint], T], *, after: Endpoint | None = None) -> T:
-    """Return the result of `attempt` at the first endpoint that does not fault; else raise the last one's fault.
+    """Return the result of `attempt` at the first endpoint where it succeeds; else raise the Fault of the last one.
 
-    `after` is an endpoint to start with, such as the one that answered the request before.
+    `after` is an endpoint to start with, such as the one that answered the previous request.
     """
     ordered = endpoints if after is None else (after, *(endpoint for endpoint in endpoints if endpoint != after))
     for endpoint in ordered[:-1]:
@@ -182,6 +182,6 @@ def _refusal(endpoint: Endpoint, response: Response) -> Fault:
 
 
 def shown(text: str) -> str:
-    """Return a registry's words as they may be shown: one line, no control characters, not too long."""
+    """Return a registry's words in a form that is safe to show: one line, no control characters, not too long."""
     line = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(line.split())[:_MAX_SHOWN]

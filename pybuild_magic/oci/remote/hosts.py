@@ -1,4 +1,4 @@
-"""Where the registry of a reference is reached: its host, mirrors before it, plain HTTP or TLS, and whose CAs."""
+"""How to reach the registry of a reference: its host, its mirrors, plain HTTP or TLS, and the CAs to trust."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ CERTS_VARIABLE = "PYBUILD_REGISTRY_CERTS"
 
 
 class RegistrySettings(msgspec.Struct, frozen=True):
-    """A person's settings of registries. All keys are domains as references have them (`docker.io`)."""
+    """The user's settings of registries. All keys are domains as in references (`docker.io`)."""
 
     mirrors: Mapping[str, tuple[str, ...]] = {}
     """URLs to pull from before the registry itself, in order. Nothing is pushed to them."""
     insecure: frozenset[str] = frozenset()
-    """Registries whose certificate is not checked, and which are spoken to in plain HTTP when they have none."""
+    """Registries whose certificate is not checked, and which are reached over plain HTTP when they do not speak TLS."""
     certs: tuple[Path, ...] = tuple(Path(directory) for directory in _CERTS)
     """Directories laid out as Docker's certs.d: `HOST[:PORT]/*.crt` are CAs, `*.cert` with `*.key` is ours."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> RegistrySettings:
-        """Return the settings that environment variables make.
+        """Return the settings in environment variables.
 
-        PYBUILD_REGISTRY_MIRRORS: `docker.io=https://mirror.example,ghcr.io=https://other.example/ghcr`, a
-        domain several times for several mirrors. PYBUILD_INSECURE_REGISTRIES: domains, separated by commas.
-        PYBUILD_REGISTRY_CERTS: directories before the usual ones, separated by colons. Raises UsageError.
+        PYBUILD_REGISTRY_MIRRORS: `docker.io=https://mirror.example,ghcr.io=https://other.example/ghcr`, with a domain
+        repeated for each of its mirrors. PYBUILD_INSECURE_REGISTRIES: domains, separated by commas.
+        PYBUILD_REGISTRY_CERTS: directories to use before the usual ones, separated by colons. Raises UsageError.
         """
         variables = os.environ if environment is None else environment
         mirrors: dict[str, tuple[str, ...]] = {}
@@ -66,9 +66,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     credentials_host: str
     """The key of credentials: the reference's domain, or the mirror's own host."""
     namespace: str = ""
-    """For a mirror: the domain it stands in for, which it is told as `?ns=` (containerd's convention)."""
+    """For a mirror: the domain that it mirrors, which requests name as `?ns=` (containerd's convention)."""
     alternative: str = ""
-    """The same over plain HTTP, for an insecure registry that turns out to speak no TLS."""
+    """The same URL with plain HTTP, for an insecure registry that turns out not to speak TLS."""
 
     @property
     def host(self) -> str:
@@ -81,7 +81,7 @@ def _words(text: str) -> list[str]:
 
 
 def _endpoint(url: str, credentials_host: str, insecure: bool, namespace: str = "") -> Endpoint:
-    """Return the endpoint of a URL, or of a bare host: then plain HTTP for this machine, as Docker's convention is."""
+    """Return the endpoint of a URL, or of a bare host, where this machine means plain HTTP, by Docker's convention."""
     if "://" not in url:
         scheme = "http" if is_loopback(_hostname(url)) else "https"
         url = f"{scheme}://{url}"
@@ -96,12 +96,12 @@ def _hostname(domain: str) -> str:
 
 
 def origin_of(domain: str, settings: RegistrySettings) -> Endpoint:
-    """Return the registry itself, without mirrors: where to push."""
+    """Return the endpoint of the registry itself, not of a mirror: where to push."""
     return _endpoint(_HUB if domain == DEFAULT_DOMAIN else domain, domain, domain in settings.insecure)
 
 
 def endpoints_of(domain: str, settings: RegistrySettings) -> tuple[Endpoint, ...]:
-    """Return where to pull from, in order: the mirrors, then the registry itself."""
+    """Return the endpoints to pull from, in order: the mirrors, then the registry itself."""
     mirrors: list[Endpoint] = []
     for url in settings.mirrors.get(domain, ()):
         host = split_url(url if "://" in url else f"//{url}").netloc
@@ -118,7 +118,7 @@ class Certificates:
         self._contexts: dict[str, ssl.SSLContext | None] = {}
 
     def context(self, host: str) -> ssl.SSLContext | None:
-        """Return the context for `host[:port]`; None when the system's default does. Raises UsageError."""
+        """Return the context for `host[:port]`; None when the system's default is right. Raises UsageError."""
         with self._lock:
             if host not in self._contexts:
                 self._contexts[host] = self._make(host)

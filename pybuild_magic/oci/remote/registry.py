@@ -1,7 +1,7 @@
-"""A client of registries: the OCI distribution specification, and the Docker registry that it describes.
+"""A client of registries, by the OCI distribution specification and the Docker registry that it describes.
 
-One `Registry` is shared by all threads of a process; several blobs are read at once over its pool. Everything
-that comes back is checked against the digest and size it was asked by, before anybody sees its end.
+All threads of a process can share one `Registry`; several blobs are read at once through its pool. All content is
+checked against the digest and size by which it was requested, before its reader sees its end.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .hosts import Endpoint, RegistrySettings, endpoints_of, origin_of
 from .upload import Upload, push_blob
 
 MAX_MANIFEST = 4 << 20
-"""Bytes; the size up to which registries must take manifests, and above which we refuse them."""
+"""Bytes; the size up to which registries must accept manifests, and above which we refuse them."""
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST, "*/*;q=0.1"))
 _MAX_TAGS = 8 << 20
 _NO_HEAD = frozenset({400, 403, 404, 405, 406, 415, 501})
-"""Refusals of a HEAD after which a GET may succeed, or tells why not."""
+"""Refusals of a HEAD after which a GET may succeed, or explain the refusal."""
 T = TypeVar("T")
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1"
 
@@ -49,10 +49,10 @@ class _Tags(msgspec.Struct):
 
 
 class Registry:
-    """Pulls from and pushes to any registry that references name."""
+    """Pulls from, and pushes to, any registry that a reference names."""
 
     def __init__(self, credentials: CredentialSource | None = None, settings: RegistrySettings | None = None) -> None:
-        """Without `settings`, those of the environment. Opens nothing until it is used."""
+        """Use `settings`, or else those of the environment. Nothing is opened before it is needed."""
         self._exchange = Exchange(credentials, settings or RegistrySettings.from_environment())
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class Registry:
         self.close()
 
     def resolve(self, ref: Reference, cancel: Cancel) -> Descriptor:
-        """Resolve `ref` (its digest, else its tag, else `latest`), by a HEAD where the registry can.
+        """Resolve `ref` (its digest, else its tag, else `latest`), with a HEAD if the registry supports it.
 
         Raises SourceError and Interrupted.
         """
@@ -108,9 +108,9 @@ class Registry:
     ) -> Upload:
         """Put a blob into `ref`'s repository, unless it is there.
 
-        `opened` opens the content anew each time that it has to be sent; `progress` is told how many bytes
-        have been sent. `mount_from` names repositories that are believed to have the blob: one on the same
-        registry is asked to share it. `chunk` is the size of the pieces to send, in bytes; 0 sends one.
+        `opened` opens the content each time that it has to be sent; `progress` is called with the number of bytes sent
+        so far. `mount_from` names repositories that probably have the blob: the registry is asked to share it from
+        those that are its own. `chunk` is the size of the pieces to send, in bytes; 0 sends the blob in one piece.
         Raises ExportError and Interrupted.
         """
         siblings = [other.path for other in mount_from if other.domain == ref.domain and other.path != ref.path]
@@ -132,7 +132,7 @@ class Registry:
     def push_manifest(self, ref: Reference, descriptor: Descriptor, data: bytes, cancel: Cancel) -> None:
         """Put a manifest or index at `ref`'s tag, or at its own digest when `ref` has no tag.
 
-        Its blobs and manifests have to be there before. Raises ExportError and Interrupted.
+        Its blobs and manifests have to be in the repository already. Raises ExportError and Interrupted.
         """
         where = ref.tag or descriptor.digest
         try:
@@ -164,7 +164,7 @@ class Registry:
             raise self._pull_error(ref, fault, cancel) from fault
 
     def _resolve(self, endpoint: Endpoint, ref: Reference, cancel: Cancel) -> Descriptor:
-        """By HEAD, else by GET: there are registries without HEAD, and only a GET's refusal has the reason."""
+        """Use HEAD, or else GET: some registries have no HEAD, and only the refusal of a GET has a reason."""
         try:
             head = self._head(endpoint, ref, cancel)
         except Fault as fault:

@@ -1,4 +1,4 @@
-"""Sending a blob to a registry: found there, mounted from another repository, or uploaded whole or in chunks."""
+"""Sending a blob to a registry that lacks it: mounted from another repository, or uploaded whole or in chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATTEMPTS = 4
 _READ = 1 << 20
 _MAX_SIBLINGS = 3
 _FALLBACK_CHUNK = 64 << 20
-"""Bytes a chunk, for a registry (or a proxy before it) that refuses the blob in one piece."""
+"""Bytes of a chunk, for a registry (or a proxy in front of it) that refuses the blob in one piece."""
 
 
 class Upload(StrEnum):
@@ -64,7 +64,7 @@ class _Job:
             return response.status == 200
 
     def mount(self, sibling: str) -> bool:
-        """Ask the registry to share the blob of another repository; what it cannot, it does not."""
+        """Ask the registry to share the blob of another repository, and return whether it does."""
         scopes = (*self.scopes, f"repository:{sibling}:pull")
         query = {"mount": self.descriptor.digest, "from": sibling}
         try:
@@ -82,7 +82,7 @@ class _Job:
                     return True
                 self.begun = self._location(response)
         except Fault:
-            pass  # such as 401 for a repository that we may not read: then it is uploaded
+            pass  # such as a 401 for a repository that we may not read: the blob is uploaded instead
         return False
 
     def begin(self) -> str:
@@ -102,11 +102,11 @@ class _Job:
             return self._location(response)
 
     def whole(self) -> None:
-        """POST, then PUT of everything at once."""
+        """Upload with a POST, then a PUT of everything at once."""
         self._put(self.begin(), 0, self.descriptor.size)
 
     def chunked(self, size: int) -> None:
-        """POST, PATCHes of at most `size` bytes, PUT; after a broken connection, on from what had arrived."""
+        """Upload with a POST, PATCHes of at most `size` bytes and a PUT; resume after a broken connection."""
         location = self.begin()
         offset = failures = 0
         while offset < self.descriptor.size:
@@ -154,7 +154,7 @@ class _Job:
             return self._location(response)
 
     def _status(self, location: str) -> tuple[str, int]:
-        """(URL to go on at, bytes that the registry has) of an upload that was broken off."""
+        """Return (URL to continue at, bytes that the registry has) of an upload that broke."""
         with self.exchange.send(self.endpoint, "GET", location, self.scopes, self.cancel, expect=(204,)) as response:
             last = header_number(response.headers.get("Range", "").rpartition("-")[2])
             has = last + 1 if last else 0
@@ -172,7 +172,7 @@ class _Job:
         return url
 
     def _read(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield the bytes to send, telling `progress` of each block when the one before it is on its way."""
+        """Yield the bytes to send, and report each block to `progress` when the next one is asked for."""
         if not length:
             return
         with self.opened() as file:
