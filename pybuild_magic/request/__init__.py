@@ -1,1 +1,1 @@
-"""The options of a build, as flags, fields and the request that goes to a builder."""
+"""The options of a build: as flags, as fields, and as the request that is sent to a builder."""

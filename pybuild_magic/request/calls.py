@@ -1,4 +1,4 @@
-"""Answers to `--call`: the results of BuildKit's subrequests, as its JSON and its text have them."""
+"""Answers to `--call`: the results of BuildKit's subrequests, in its JSON and in its text form."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import msgspec
 from ..errors import SourceRange
 
 METHODS = {"check": "frontend.lint", "outline": "frontend.outline", "targets": "frontend.targets"}
-"""The request ID that BuildKit's front end knows each method of `--call` by."""
+"""The request ID of each method of `--call` in BuildKit's front end."""
 VERSION = "1.0.0"
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line, from 1."""
+    """A position in a source; lines are numbered from 1."""
 
     line: int = 0
     character: int = 0
 
 
 class Range(msgspec.Struct, frozen=True):
-    """A line, or more: the last one is included."""
+    """One line or several, including the last one."""
 
     start: Position = Position()
     end: Position = Position()
 
 
 class Location(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Where in which source."""
+    """Lines of one of the sources."""
 
     source_index: int = 0
     ranges: tuple[Range, ...] = ()
 
     @classmethod
     def of(cls, place: SourceRange | None) -> Location:
-        """Return the location of lines, a range each as BuildKit has it; of None, nowhere."""
+        """Return the location of the lines of `place`, one range per line as in BuildKit; without lines for None."""
         lines = range(place.start, place.end + 1) if place else ()
         return cls(ranges=tuple(Range(Position(line), Position(line)) for line in lines))
 
@@ -46,14 +46,14 @@ class Location(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A Dockerfile that locations are in."""
+    """A Dockerfile to which locations refer."""
 
     filename: str = ""
     data: bytes = b""
     language: str = ""
 
     def place(self, location: Location) -> SourceRange | None:
-        """Return the lines of the location, with the text they are in; None when it has none."""
+        """Return the lines of the location, with the text of the source; None when it has no lines."""
         if not location.line:
             return None
         text = self.data.decode("utf-8", "replace")
@@ -86,7 +86,7 @@ class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
 
     @property
     def headline(self) -> str:
-        """How many warnings there are."""
+        """A sentence on the number of warnings."""
         count = len(self.warnings or ())
         if not count:
             return "The checks could not be completed." if self.error else "Check complete, no warnings found."
@@ -98,7 +98,7 @@ class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
         return sorted(self.warnings or (), key=lambda warning: warning.location.line)
 
     def text(self) -> str:
-        """As `docker buildx build --check` prints it: warnings by line, each with its marked source."""
+        """Return the text that `docker buildx build --check` prints: warnings by line, each with its marked source."""
         return "\n\n".join(self.paragraphs())
 
     def paragraphs(self) -> Iterator[str]:
@@ -131,7 +131,7 @@ class Arg(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Needed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A secret or an SSH agent of a target."""
+    """A secret or an SSH agent that a target uses."""
 
     name: str
     required: bool = False
@@ -139,7 +139,7 @@ class Needed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The answer of `--call=outline`: what a target can be given."""
+    """The answer of `--call=outline`: the inputs of a target."""
 
     name: str = ""
     description: str = ""
@@ -149,7 +149,7 @@ class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     sources: tuple[bytes, ...] = ()
 
     def text(self) -> str:
-        """As `docker buildx build --call=outline` prints it."""
+        """Return the text that `docker buildx build --call=outline` prints."""
         parts: list[str] = []
         if self.name or self.description:
             rows = [("TARGET:", self.name or "(default)")]
@@ -160,7 +160,7 @@ class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return "\n\n".join(parts)
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-        """(column titles, rows) of each kind of thing that there is."""
+        """Return (column titles, rows) for each kind of input that the target has."""
         yes = ("", "true")
         tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
             (("BUILD ARG", "VALUE", "DESCRIPTION"), [(arg.name, arg.value, arg.description) for arg in self.args]),
@@ -182,7 +182,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def shown(self) -> str:
-        """The name, and whether it is what is built when none is given."""
+        """The name, marked when it is the default target."""
         return " ".join(filter(None, (self.name, "(default)" if self.default else "")))
 
 
@@ -193,7 +193,7 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[bytes, ...] | None = ()
 
     def text(self) -> str:
-        """As `docker buildx build --call=targets` prints it."""
+        """Return the text that `docker buildx build --call=targets` prints."""
         rows = [(target.shown, target.description) for target in self.targets or ()]
         return _columns([("TARGET", "DESCRIPTION"), *rows], 1)
 

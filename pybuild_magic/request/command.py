@@ -15,16 +15,16 @@ from .parts import default_outputs
 from .table import OPTIONS, Option
 
 _PLACES = {"builder": 0, "tag": 1, "output": 2, "file": 4}
-"""Where options stand that people write first or last; the others stand between, at 3."""
+"""The positions of options that people write first or last; all others are in between, at 3."""
 _DICT = "context"
 """The directory that stands for a dict in the command."""
 _NAMED = 5
-"""Files of a dict that are named above the command."""
+"""The most files of a dict that are named above the command."""
 
 
 def equivalent_command(options: BuildOptions) -> str:
     """Return the `docker buildx build` command that means the same; credentials are left out."""
-    # What a build makes by default depends on the builder, so the command says it.
+    # The default output depends on the builder, so the command names it.
     shown = msgspec.structs.replace(options, outputs=default_outputs(options, "embedded"))
     written = sorted(OPTIONS, key=lambda option: _PLACES.get(option.name, 3))
     words = [word for option in written for word in _words(option, shown)]
@@ -51,7 +51,7 @@ def _words(option: Option, options: BuildOptions) -> list[str]:
 
 
 def _context(context: Context) -> tuple[str, str]:
-    """Return a context as the command names it, and a line that tells what to do before."""
+    """Return a context as the command names it, and a line on what to do before running it."""
     if isinstance(context, str):
         return redact_url(context), ""
     if context is None:

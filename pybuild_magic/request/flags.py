@@ -1,4 +1,4 @@
-"""The syntax of flags on Docker's command lines, for any table of them."""
+"""The syntax of flags on Docker's command lines, for any table of flags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..golang.parsebool import parse_bool
 
 
 class MisreadError(UsageError):
-    """A word that is no flag, or a flag without its value: docker's command line has an exit code of its own for it."""
+    """An unknown flag, or a flag without a valid value, for which docker's command line has a separate exit code."""
 
 
 class Kind(StrEnum):
@@ -94,8 +94,8 @@ def beside(head: str, text: str) -> list[str]:
 def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = True) -> ParsedFlags:
     """Sort `argv` by the table, with the syntax of Docker's command line (`--a=b`, `--a b`, `-ab`, `-qt x`).
 
-    Unless `mixed`, all is an argument from the first argument on, as where a command follows. Raises `UsageError` for
-    an unknown flag (with the nearest one), a missing value or a bad choice.
+    Unless `mixed`, everything from the first argument on is an argument, as for a command to run. Raises `UsageError`
+    for an unknown flag (with the nearest one), a missing value or a bad choice.
     """
     by_name = {flag.name: flag for flag in table}
     by_short = {flag.short: flag for flag in table if flag.short}
@@ -123,11 +123,11 @@ def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = Tru
 
 
 _FEW = 6
-"""Flags that an error can list."""
+"""The most flags that an error lists."""
 
 
 def _known(name: str, names: Sequence[str]) -> str:
-    """Return the hint that tells the flag that was meant, or all of them when they are few."""
+    """Return a hint with the flag that was probably meant, or with all flags when they are few."""
     near = nearest(name, names)
     if near:
         return f"Did you mean --{near}?"

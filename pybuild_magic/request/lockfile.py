@@ -1,4 +1,4 @@
-"""Where the lock of a Dockerfile is, and how buildx is told of it. Pure."""
+"""The path of a Dockerfile's lock, and the variable that tells buildx to use it. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .options import BuildOptions
 from .values import is_remote
 
 VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
-"""The variable of the environment that names a policy for every build, as with buildx."""
+"""The environment variable that names a policy for every build, as in buildx."""
 
 
 def lock_path(options: BuildOptions) -> Path:
-    """Return where the lock of a build is: beside its Dockerfile, or in the directory of a cell's context.
+    """Return the path of a build's lock: beside its Dockerfile, or in the directory of a cell's context.
 
-    Raises UsageError for a Dockerfile that is fetched, which has nothing beside it.
+    Raises UsageError for a Dockerfile that is fetched, because there is no directory for its lock.
     """
     context = options.context
     remote = isinstance(context, str) and is_remote(context)

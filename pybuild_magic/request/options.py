@@ -1,4 +1,4 @@
-"""BuildOptions: everything that a build can be asked for, whoever asks."""
+"""BuildOptions: all options of a build, whoever starts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Context = str | Mapping[str, str | bytes] | None
 
 
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a build can be asked for. Fields have the names of the flags."""
+    """All options of a build. Fields have the names of the flags."""
 
     dockerfile: str | None = None
     """The Dockerfile's text; None when `file` or the context has it."""
@@ -57,4 +57,4 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     into: str = ""
     view: str = ""
-    """The tab of the result that is open first, one of `summary.TABS`; "" for the page's choice."""
+    """The tab of the result that opens first, one of `summary.TABS`; "" for the page's choice."""

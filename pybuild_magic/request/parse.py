@@ -13,7 +13,7 @@ from .rows import defaults_of, read_fields
 from .table import OPTIONS
 
 DEFAULTS = defaults_of(BuildOptions)
-"""The value of each field that nothing sets."""
+"""The value that each field has when nothing sets it."""
 
 
 def parse_options(
@@ -26,7 +26,7 @@ def parse_options(
     """Read the words of a `%%build` line, or of `docker buildx build`.
 
     `context` is used when no argument names one. `environ` (default: the process's) has the variables that options
-    are taken from, such as that of `--build-arg NAME`. Raises `UsageError` with the nearest valid flag, type or value.
+    refer to, as `--build-arg NAME` does. Raises `UsageError` with the nearest valid flag, type or value.
     """
     return options_from(parse_flags(argv, OPTIONS), dockerfile=dockerfile, context=context, environ=environ)
 
@@ -38,7 +38,7 @@ def options_from(
     context: Context = None,
     environ: Mapping[str, str] | None = None,
 ) -> BuildOptions:
-    """Read words that are sorted already, as `parse_options` does."""
+    """Read flags that are sorted already, as `parse_options` does."""
     environ = os.environ if environ is None else environ
     if len(flags.arguments) + isinstance(context, Mapping) > 1:
         extra = " ".join(flags.arguments[0 if isinstance(context, Mapping) else 1 :])
@@ -54,7 +54,7 @@ def options_from(
 
 
 def flags_of(arguments: Mapping[str, object]) -> ParsedFlags:
-    """Sort keyword arguments by the table, each as the words that a command line would give it.
+    """Sort keyword arguments by the table, as if a command line had given them as words.
 
     None and empty values count as not given. Raises `UsageError` for a value that the flag does not take.
     """

@@ -1,4 +1,4 @@
-"""The part that each option has in the request to a builder: front-end attributes, attributes of images, caches."""
+"""The part of each option in the request to a builder: front-end attributes, attributes of images, caches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOCKERFILE = "Dockerfile"
 """The name under which a cell's Dockerfile is offered to the builder."""
 
 DEFAULT_PROVENANCE = "mode=min,inline-only=true"
-"""The attestation that buildx asks a BuildKit for when none is asked for and none is refused."""
+"""The provenance that buildx requests from BuildKit when the user neither asks for one nor refuses it."""
 
 RESOURCES = {
     "memory": "memory",
@@ -29,7 +29,7 @@ RESOURCES = {
     "cpuset-cpus": "cpusetcpus",
     "cpuset-mems": "cpusetmems",
 }
-"""The limits of `--resource`, by the front end's attribute."""
+"""The limits of `--resource`, each with the front end's attribute."""
 
 _ANNOTATION = re.compile(r"(manifest|manifest-descriptor|index|index-descriptor)(?:\[([\w/.-]+)\])?")
 
@@ -42,7 +42,7 @@ class Part(msgspec.Struct, frozen=True):
     image: Mapping[str, str] = {}
     """Attributes of every exporter that makes an image."""
     outputs: Mapping[str, Output] = {}
-    """By the id that an exporter and its sink share."""
+    """The outputs, by the id that an exporter and its sink share."""
     imports: tuple[CacheEntry, ...] = ()
     exports: tuple[CacheEntry, ...] = ()
     entitlements: tuple[str, ...] = ()
@@ -60,12 +60,12 @@ Compile = Callable[[Build], Part]
 
 
 def unsent(_: Build) -> Part:
-    """Return nothing: the option matters on this side only, or is sent with the one that it is short for."""
+    """Return an empty part: the option matters on this side only, or is sent with the one that it is short for."""
     return Part()
 
 
 def _attr(name: str, value: object) -> Part:
-    """Return a front-end attribute, left out while the value is empty."""
+    """Return a front-end attribute, left out when the value is empty."""
     return Part({name: str(value)} if value else {})
 
 
@@ -93,7 +93,7 @@ def build_args(build: Build) -> Part:
 
 
 def build_contexts(build: Build) -> Part:
-    """Name each context: where the builder finds it, or the directory of the session."""
+    """Name each context: the reference that the builder resolves, or the directory of the session."""
     contexts = build.options.build_contexts.items()
     return Part({f"context:{name}": where if is_reference(where) else f"local:{name}" for name, where in contexts})
 
@@ -104,9 +104,9 @@ def labels(build: Build) -> Part:
 
 
 def attests(build: Build) -> Part:
-    """Ask for attestations; of a BuildKit, for the provenance that buildx asks for when no option is about it.
+    """Request attestations; from BuildKit also the provenance that buildx requests when no option mentions it.
 
-    Raises UsageError for a type that is not known.
+    Raises UsageError for an unknown type.
     """
     asked: dict[str, str] = {}
     named: set[str] = set()
@@ -126,7 +126,7 @@ def attests(build: Build) -> Part:
 
 
 def pull(build: Build) -> Part:
-    """Say where images are looked for first: a Docker engine's own are as good as the registry's."""
+    """Set where images are looked for first: in a Docker engine, its own are as good as the registry's."""
     return _attr("image-resolve-mode", "pull" if build.options.pull else "local" if build.driver == "docker" else "")
 
 
@@ -136,7 +136,7 @@ def target(build: Build) -> Part:
 
 
 def no_cache(build: Build) -> Part:
-    """Use no cache: for any stage, which is the value "", or for those of `--no-cache-filter`."""
+    """Disable the cache: for all stages, which is the value "", or for those of `--no-cache-filter`."""
     if build.options.no_cache:
         return Part({"no-cache": ""})
     return _attr("no-cache", ",".join(build.options.no_cache_filter))
@@ -188,7 +188,7 @@ def call(build: Build) -> Part:
 
 
 def resources(build: Build) -> Part:
-    """Set the limits of RUN, sizes in bytes. Raises UsageError for one that is not known."""
+    """Set the limits of RUN, sizes in bytes. Raises UsageError for an unknown limit."""
     return Part(dict(map(_resource, build.options.resources)))
 
 
@@ -242,7 +242,7 @@ def annotate(build: Build) -> Part:
 
 
 def outputs(build: Build) -> Part:
-    """Export what is asked for, or what the builder does by default."""
+    """Export to the requested outputs, or to the builder's default."""
     return Part(outputs=numbered_outputs(build.options, build.driver))
 
 
@@ -258,9 +258,9 @@ def iidfile(build: Build) -> Part:
 
 
 def default_outputs(options: BuildOptions, driver: str) -> tuple[Output, ...]:
-    """Return the outputs of a build, also of one that names none.
+    """Return the outputs of a build, or the builder's default when it names none.
 
-    Docker's engine keeps the image; the embedded builder keeps one that has a name; others only fill the cache.
+    Docker's engine keeps the image; the embedded builder keeps an image that has a name; others only fill the cache.
     """
     if options.outputs or options.call.method != "build":
         return options.outputs
@@ -270,6 +270,6 @@ def default_outputs(options: BuildOptions, driver: str) -> tuple[Output, ...]:
 
 
 def numbered_outputs(options: BuildOptions, driver: str) -> dict[str, Output]:
-    """Return the outputs that something is exported for, by the id that an exporter and its sink share."""
+    """Return the outputs that export something, by the id that an exporter and its sink share."""
     exported = (output for output in default_outputs(options, driver) if output.type != "cacheonly")
     return {str(index): output for index, output in enumerate(exported)}

@@ -11,13 +11,13 @@ from .flags import Flag, Kind, truth
 
 
 class Given(msgspec.Struct, frozen=True):
-    """The material that a row reads the value of its field from."""
+    """The input from which a row reads the value of its field."""
 
     words: Sequence[str]
-    """The values of the flag, in order; empty when only a variable of the environment asks for the row."""
+    """The values of the flag, in order; empty when only an environment variable sets the field."""
     environ: Mapping[str, str]
     field: Any
-    """The value of the field so far: its default, or what a row above made of its flag."""
+    """The value of the field so far: its default, or the value from an earlier row."""
 
     @property
     def last(self) -> str:
@@ -40,37 +40,37 @@ class Row(Flag, frozen=True, kw_only=True):
     field: str
     parse: Parse
     variables: tuple[str, ...] = ()
-    """Variables of the environment that set the field too, without the flag."""
+    """Environment variables that set the field too, without the flag."""
 
 
 def row(
     name: str, kind: Kind, metavar: str, doc: str, field: str = "", parse: Parse | None = None, short: str = ""
 ) -> Row:
-    """Return a row: its field has its name, and words are taken as they are, unless told otherwise."""
+    """Return a row. By default, its field has the name of the flag, and words are taken as they are."""
     return Row(name, kind, metavar, doc, short, field=field or field_of(name), parse=parse or PARSE[kind])
 
 
 def field_of(name: str) -> str:
-    """Return the name of the field that a flag sets when nothing else is said."""
+    """Return the name of the field that a flag sets by default."""
     return name.replace("-", "_")
 
 
 def each_word(read: Callable[[str], Any]) -> Parse:
-    """Read every word by itself."""
+    """Return a Parse that reads every word by itself."""
     return lambda given: tuple(read(word) for word in given.words)
 
 
 def last_word(read: Callable[[str], Any]) -> Parse:
-    """Read the last word."""
+    """Return a Parse that reads the last word."""
     return lambda given: read(given.last)
 
 
 PARSE: Mapping[Kind, Parse] = {Kind.BOOL: lambda given: given.on, Kind.ONE: last_word(str), Kind.MANY: each_word(str)}
-"""By kind: how words that are taken as they are become a value."""
+"""The Parse of each kind that takes words as they are."""
 
 
 def defaults_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the value of each field of a struct of options that nothing sets."""
+    """Return the default value of each field of a struct of options."""
     return {
         field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         for field in msgspec.structs.fields(struct)

@@ -18,7 +18,7 @@ from .values import CacheEntry
 
 
 class ExporterEntry(msgspec.Struct, frozen=True, rename="pascal"):
-    """One exporter of a request. Where it writes to is the session's sink of the same `id`."""
+    """One exporter of a request. It writes to the session's sink with the same `id`."""
 
     type: str
     attrs: dict[str, str] = {}
@@ -60,9 +60,9 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
 def compile_request(
     options: BuildOptions, driver: str = "embedded", *, session: str = "", policy: SourcePolicy | None = None
 ) -> SolveRequest:
-    """Return the request that `options` mean to a builder of the kind `driver`: the parts of all options.
+    """Return the request that `options` mean for a builder of the kind `driver`: the parts of all options.
 
-    `policy` is what the user's files say of sources.
+    `policy` is the source policy in the user's files.
 
     Raises `UsageError` for combinations that no builder can do, such as a push without a name.
     """

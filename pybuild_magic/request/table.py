@@ -1,4 +1,4 @@
-"""The options of a build: one table, a row an option, from which everything that deals with options is made.
+"""The options of a build: one table with a row for each option, from which everything that deals with options is made.
 
 Command lines, keyword arguments, help, completion, the reference page, the request to a builder and the docker command
 that means the same all loop over it.
@@ -44,13 +44,13 @@ class Option(Row, frozen=True, kw_only=True):
     compile: Compile
     show: Show
     shorthand: bool = False
-    """True for another way to set the field of a row above, which shows and sends it: `--push` is one of `--output`."""
+    """True for another way to set the field of an earlier row, which shows and sends it: `--push` for `--output`."""
     notebook: bool = False
     """True for a flag of ours that `docker buildx build` does not have."""
 
     @property
     def argument(self) -> str:
-        """Return the name of the option as a keyword argument of `pybuild_magic.build`."""
+        """The name of the option as a keyword argument of `pybuild_magic.build`."""
         return field_of(self.name) if self.shorthand else self.field
 
 
@@ -104,7 +104,7 @@ def _option(
     field: str = "",
     **more: Any,
 ) -> Option:
-    """Return a row: its field is its name, and texts are taken and shown as they are, unless told otherwise."""
+    """Return a row. By default, its field has the name of the flag, and text is taken and shown as it is."""
     field = field or field_of(name)
     return Option(
         name, kind, metavar, doc,
@@ -194,4 +194,4 @@ OPTIONS: tuple[Option, ...] = (
     _option("view", _ONE, "TAB", "The tab to open first, such as layers", unsent,
             notebook=True, choices=TABS, show=_hide),
 )  # fmt: skip
-"""A shorthand stands below the option that it is short for, and is read after it."""
+"""A shorthand comes after the option that it is short for, and is read after it."""

@@ -1,4 +1,4 @@
-"""The values that options take, such as outputs, caches and sizes: from the words of a command line, and back."""
+"""The values that options take, such as outputs, caches and sizes: read from words, and written back."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class CacheEntry(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """The value of `--call`: one of CALLS, and `json` for the answer as the document that it is."""
+    """The value of `--call`: a method in CALLS, and the format `json` for the answer as a document."""
 
     method: str = "build"
     format: str = ""
@@ -111,7 +111,7 @@ def csv_line(pairs: Mapping[str, str]) -> str:
 
 
 def parse_fields(fields: Sequence[str], flag: str, known: Sequence[str] = ()) -> dict[str, str]:
-    """Read `KEY=VALUE` fields. Raises UsageError for another field, and for a key that is not `known`."""
+    """Read `KEY=VALUE` fields. Raises UsageError for a field of another form, and for a key that is not `known`."""
     pairs: dict[str, str] = {}
     for field in fields:
         key, equals, value = field.partition("=")
@@ -136,7 +136,7 @@ def parse_pair(value: str, flag: str, *, bare: bool = False) -> tuple[str, str]:
 def parse_build_args(values: Sequence[str], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Read `NAME=VALUE`, or `NAME` for the environment's value (left out when it has none).
 
-    SOURCE_DATE_EPOCH comes from the environment unasked, as with buildx.
+    SOURCE_DATE_EPOCH is taken from the environment even when no flag names it, as in buildx.
     """
     if epoch := environ.get("SOURCE_DATE_EPOCH"):
         yield "SOURCE_DATE_EPOCH", epoch
@@ -190,7 +190,7 @@ def _checked(output: Output) -> Output:
 
 
 def pushed(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Return the outputs with `--push`: images among them are pushed, else there is one more that is."""
+    """Return the outputs as `--push` makes them: images are pushed; if there are none, a pushed image is added."""
     if not any(output.type in ("image", "registry") for output in outputs):
         return (*outputs, Output("registry"))
     return tuple(
@@ -202,7 +202,7 @@ def pushed(outputs: Sequence[Output]) -> tuple[Output, ...]:
 
 
 def loaded(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Return the outputs with `--load`: one more, unless an image goes to the engine already."""
+    """Return the outputs as `--load` makes them: unless an image goes to the engine already, one is added."""
     if any(output.type == "docker" and not output.dest for output in outputs):
         return tuple(outputs)
     return (*outputs, Output("docker"))
@@ -274,7 +274,7 @@ def parse_ulimit(value: str) -> Ulimit:
 
 
 def parse_cache(value: str, flag: str) -> CacheEntry:
-    """Read `type=TYPE,KEY=VALUE…`, or the name of an image of a registry. Raises UsageError that names `flag`."""
+    """Read `type=TYPE,KEY=VALUE…`, or the name of an image in a registry. Raises UsageError that names `flag`."""
     fields = split_csv(value, flag)
     if all("=" not in field for field in fields):
         return CacheEntry("registry", {"ref": value})
@@ -286,7 +286,7 @@ def parse_cache(value: str, flag: str) -> CacheEntry:
 
 
 def attestation(kind: str, value: str) -> str:
-    """Return `--provenance` or `--sbom` as `--attest` has it; the value is true, false, or fields like `mode=max`."""
+    """Return `--provenance` or `--sbom` as a value of `--attest`; it is true, false, or fields like `mode=max`."""
     if "=" in value:
         return f"type={kind},{value}"
     return f"type={kind},disabled={str(not truth(value, f'--{kind}')).lower()}"
@@ -312,7 +312,7 @@ def parse_call(value: str) -> Call:
 
 
 def parse_variable(value: str) -> str:
-    """Read the name of a variable of Python. Raises UsageError."""
+    """Read the name of a Python variable. Raises UsageError."""
     if value and not value.isidentifier():
         raise UsageError(f"--into {value!r} is not the name of a variable.")
     return value

@@ -1,1 +1,1 @@
-"""Text and numbers from others, made safe to keep and to show."""
+"""Untrusted text and numbers, made safe to keep and to show."""

@@ -1,7 +1,7 @@
-"""Numbers, dates and URLs that others wrote: headers, documents, arguments of programs. Nothing here raises.
+"""Numbers, dates and URLs from untrusted sources: headers, documents, arguments of programs. Nothing here raises.
 
-Python's own readers are too generous and too strict at once for what comes from a network: `isdigit` is true for "²",
-which `int` refuses; `int` refuses 5,000 digits with a ValueError and takes "1_000" and other scripts' digits;
+Python's own functions are both too lenient and too strict for input from a network: `isdigit` is true for "²", which
+`int` refuses; `int` refuses 5,000 digits with a ValueError and accepts "1_000" and the digits of other scripts;
 `parsedate_to_datetime` raises four kinds of errors, and its result overflows; `urlsplit` raises for a bracket.
 """
 
@@ -13,24 +13,24 @@ from email.utils import mktime_tz, parsedate_tz
 from urllib.parse import SplitResult, urlsplit
 
 LARGEST = (1 << 63) - 1
-"""The largest number that is one: what Go's and SQLite's integers, and sizes of files, can be."""
+"""The largest number that is accepted: the limit of integers in Go and SQLite, and of the sizes of files."""
 _DIGITS = re.compile(r"0*([0-9]{1,19})")
 _LONGEST_DATE = 128
 LATEST = 253_402_300_799
-"""The last second of the year 9999, the last that texts can say."""
+"""The last second of the year 9999, the latest time that RFC 3339 can write."""
 _EPOCHS = range(-62_135_596_800, 253_402_300_800)
-"""Seconds since 1970 that are in the years 1 to 9999."""
+"""The seconds since 1970 in the years 1 to 9999."""
 
 
 def number(text: str, most: int = LARGEST) -> int | None:
-    """Return the decimal number that `text` is, 0 to `most`; None for everything else: signs, blanks, other digits."""
+    """Return the decimal number in `text`, 0 to `most`; None for anything else: signs, blanks, other digits."""
     match = _DIGITS.fullmatch(text)
     value = int(match[1]) if match else None
     return value if value is not None and value <= most else None
 
 
 def integer(text: str, least: int = -LARGEST - 1, most: int = LARGEST) -> int | None:
-    """As `number`, with a sign or without."""
+    """Return the decimal number in `text`, as `number` does but with an optional sign."""
     value = number(text[1:] if text[:1] in ("+", "-") else text, LARGEST + 1)
     if value is None:
         return None
@@ -39,12 +39,12 @@ def integer(text: str, least: int = -LARGEST - 1, most: int = LARGEST) -> int | 
 
 
 def header_number(text: str | None, most: int = LARGEST) -> int | None:
-    """Return the number of a header field, which may have blanks around it; None when it says none."""
+    """Return the number in a header field, which may have blanks around it; None when it is not a number."""
     return number(text.strip(" \t"), most) if text and len(text) <= _LONGEST_DATE else None
 
 
 def http_date(text: str | None) -> int | None:
-    """Return seconds since 1970 of a header's date; None for what is none, or lies outside of the years 1 to 9999."""
+    """Return a header's date as seconds since 1970; None unless it is a date in the years 1 to 9999."""
     if not text or len(text) > _LONGEST_DATE or not text.isascii():
         return None
     try:
@@ -56,7 +56,7 @@ def http_date(text: str | None) -> int | None:
 
 
 def moment(seconds: int, nanoseconds: int = 0) -> datetime | None:
-    """Return a time that another program sent, in UTC; None for what lies outside of the years 1 to 9999."""
+    """Return a time that another program sent, in UTC; None unless it is in the years 1 to 9999."""
     if seconds not in _EPOCHS:
         return None
     when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
@@ -64,7 +64,7 @@ def moment(seconds: int, nanoseconds: int = 0) -> datetime | None:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the parts of a URL; of what cannot be read as one, a path alone.
+    """Return the parts of a URL; malformed text becomes a path alone.
 
     Its `port` may still raise: see `port_of`.
     """
@@ -75,7 +75,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def port_of(parts: SplitResult) -> int | None:
-    """Return the port that a URL says; None when it says none, and -1 for what is no port."""
+    """Return the port in a URL; None when it has none, and -1 when it is invalid."""
     try:
         return parts.port
     except ValueError:
@@ -83,7 +83,7 @@ def port_of(parts: SplitResult) -> int | None:
 
 
 def join_url(base: str, target: str) -> str:
-    """`target` as it is meant on the page `base`; "" when it is no URL."""
+    """Return `target` resolved against the URL `base`; "" when it is malformed."""
     from urllib.parse import urljoin
 
     try:

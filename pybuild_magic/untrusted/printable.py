@@ -1,7 +1,7 @@
-"""Text of others as a terminal may be given it: no sequence moves the cursor, asks the terminal, or writes to it.
+"""Untrusted text, made safe for a terminal: no sequence in it moves the cursor, queries the terminal or writes to it.
 
-What a build prints, and every name in it, is somebody else's: a terminal that is given it as it is answers queries
-into the user's shell, takes what it says for the clipboard, and is drawn over.
+The output of a build, and every name in it, is untrusted. A terminal that got it unchanged could be made to type into
+the user's shell, to replace the clipboard, and to draw over its own lines.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _SEQUENCE = (
     r"|[ -/]*[0-~]?"  # everything else
     r")"
 )
-"""Escape sequences by their classes in ECMA-48, so that also unknown ones are taken whole."""
+"""Escape sequences by their classes in ECMA-48, so that unknown ones are matched whole too."""
 _SEQUENCES = re.compile(_SEQUENCE)
 _COLORS = re.compile(r"\x1b\[([0-9;:]*)m")
 _OTHER_SEQUENCES = re.compile(rf"(?!{_COLORS.pattern}){_SEQUENCE}")
 _RUBS = re.compile(r"(\x08+)")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _OTHER_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f]")
-"""All but the escape that colours begin with."""
+"""All control characters except tabs and the escape character, with which colours begin."""
 _C1 = re.compile(r"[\x7f-\x9f]")
 _RESET = "\x1b[0m"
 _UNSEEN = frozenset({"5", "6", "8"})
 """Parameters that hide text, or make it blink."""
 _MOST = 64
-"""Characters of colours that a line may hand on to the next one."""
+"""The most characters of colour sequences that a line may pass on to the next one."""
 
 
 def visible(line: str) -> str:
-    """`line` without escape sequences and control characters; of a line that overprints itself, what remains."""
+    """Return `line` without escape sequences and control characters; if it overprints itself, what remains of it."""
     if line.isprintable():
         return line
     return _CONTROL.sub("", _overprinted(_SEQUENCES.sub("", line)))
@@ -45,14 +45,15 @@ def visible_lines(text: str) -> str:
 
 
 def colored(line: str, colors: str = "") -> tuple[str, str]:
-    """`line` as `visible` leaves it but with its colours; and the colours with which the next line begins.
+    """Return `line` as `visible` does but with its colours, and the colours with which the next line begins.
 
-    `colors` are those of the line before. They end with the line, so that they color nothing of ours.
+    `colors` are those from the line before. All colours are reset at the end of the line, so that they do not affect
+    our own text.
     """
     if not colors and line.isprintable():
         return line, ""
     line = _overprinted(_OTHER_SEQUENCES.sub("", line))
-    # Again: what was rubbed out may have stood within a sequence.
+    # Again, because backspaces may have removed characters from within a sequence.
     line = _COLORS.sub(_seen, _OTHER_CONTROL.sub("", _OTHER_SEQUENCES.sub("", line)))
     after = colors
     for match in _COLORS.finditer(line):
@@ -63,19 +64,19 @@ def colored(line: str, colors: str = "") -> tuple[str, str]:
 
 
 def printable_json(document: str) -> str:
-    """Return a JSON document without the control characters that JSON lets be: in its strings they are escaped."""
+    """Return a JSON document in which the control characters that JSON allows in strings are escaped."""
     return document if document.isprintable() else _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def _overprinted(line: str) -> str:
     if "\r" in line:
-        # A progress bar: each return begins the line anew, and the last state is the one that stays.
+        # A progress bar: each return starts the line again, and only its last state stays.
         line = next((part for part in reversed(line.split("\r")) if _COLORS.sub("", part)), "")
     return _rubbed_out(line) if "\x08" in line else line
 
 
 def _rubbed_out(line: str) -> str:
-    """`line` after its backspaces."""
+    """Return `line` with its backspaces applied."""
     kept: list[str] = []
     for run in _RUBS.split(line):
         if run.startswith("\x08"):
@@ -91,7 +92,7 @@ def _rubbed_out(line: str) -> str:
 
 
 def _seen(match: re.Match[str]) -> str:
-    """Return a sequence of colours without what hides text."""
+    """Return a sequence of colours without the parameters that hide text."""
     kept: list[str] = []
     words = match[1].split(";")
     while words:

@@ -1,8 +1,8 @@
-"""Credentials of URLs, taken out of all that is shown or kept: messages, names, requests, records, commands.
+"""Removal of the credentials in URLs from all that is shown or kept: messages, names, requests, records, commands.
 
-A user name counts as one: `https://TOKEN@host/` is how several hosts take tokens. What stands before the `@` becomes
-`xxxxx`, or `xxxxx:xxxxx` where there was a password (BuildKit's `urlutil.RedactCredentials`, which leaves them in the
-names of steps and in the history of images; here they are in neither).
+A user name counts as one, because several hosts take tokens as `https://TOKEN@host/`. The text before the `@` becomes
+`xxxxx`, or `xxxxx:xxxxx` if there was a password, as in BuildKit's `urlutil.RedactCredentials`. BuildKit leaves them in
+the names of steps and in the history of images; here those are redacted too.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, cast
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#]*)@")
 _PROXY = re.compile(r"(?i)(\b(?:https?|ftp|all)_proxy\b[\"']?\s*[=:]\s*[\"']?)(?!\w+://)([^\s/?#]{0,512})@")
 _REFERENCES = ("docker-image://", "oci-layout://", "docker-daemon://")
-"""Schemes whose `@` stands before a digest."""
+"""Schemes in which the `@` comes before a digest."""
 _PLAIN = frozenset({"git", "xxxxx", "xxxxx:xxxxx", ":xxxxx"})
-"""Names that are no secret before an `@`: the user of every Git host, and what was redacted already."""
+"""Text before an `@` that is not secret: the user of every Git host, and what was redacted already."""
 
 
 def redact(text: str) -> str:
-    """`text` without the credentials of the URLs in it."""
+    """Return `text` without the credentials of the URLs in it."""
     if "@" not in text:
         return text
     if "://" in text:
@@ -29,7 +29,7 @@ def redact(text: str) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Return a URL, or what may be meant as one, without its credentials: also one that says no scheme."""
+    """Return a URL without its credentials, even if it has no scheme."""
     if "://" in url:
         return redact(url)
     head = re.match(r"[^\s/?#]*@", url)
@@ -37,7 +37,7 @@ def redact_url(url: str) -> str:
 
 
 def redact_data(value: Any, key: str = "") -> Any:
-    """JSON-like data with the texts in it redacted. Keys tell which texts are URLs without a scheme."""
+    """Return JSON-like data with its text redacted. Keys tell which texts are URLs without a scheme."""
     if isinstance(value, str):
         name = key.lower()
         bare = name == "context" or name.startswith("context:") or name.endswith("_proxy")
@@ -51,7 +51,7 @@ def redact_data(value: Any, key: str = "") -> Any:
 
 
 def split_credentials(url: str) -> tuple[str, str]:
-    """(the http or https URL without its user information, `user:password` or `user` as it was written)."""
+    """Return (an http or https URL without its user information, that information as written: `user:password`)."""
     match = re.match(r"(?i)(https?://)([^/?#]*)@", url)
     return (match[1] + url[match.end() :], match[2]) if match else (url, "")
 
