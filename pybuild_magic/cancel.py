@@ -67,7 +67,7 @@ class Cancel:
 
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Generator[None]:
-        """Have `cancel` call `callback` while the block runs; at once, if the build was cancelled before."""
+        """Have `callback` called when the build is cancelled during the block, or at once if it already is."""
         with self._lock:
             key, self._next = self._next, self._next + 1
             late = self._event.is_set()

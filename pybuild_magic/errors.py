@@ -1,4 +1,4 @@
-"""The errors a build can end in, each a sentence with the place in the Dockerfile and the next step."""
+"""The errors that a build can end with: each is a sentence, with its place in the Dockerfile and the next step."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class SourceError(BuildError):
 
 
 FAILED = "@failed"
-"""The name under which the state of the last failed step is found; a particular one has `:` and its id after it."""
+"""The name of the state that the last failed step left; with `:` and an id, that of a particular step."""
 
 
 class LeftState(Protocol):

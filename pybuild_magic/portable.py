@@ -1,7 +1,7 @@
 """The differences between Linux, macOS and Windows, kept here so that no other module has to ask which system it is on.
 
-`at` has the functions of `os` that take a name in an open directory (`dir_fd`): `os` itself, or, where the system has
-no such functions, the same ones built on paths.
+`at` provides the functions of `os` that take a name in an open directory (`dir_fd`): it is `os` itself or, on a system
+without them, an implementation built on paths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOT_A_NAME = re.compile(
     | ^(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]|con(in|out)\$)[ ]*(\.|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""Names that Windows would change, or take for a path, a device or a stream of a file."""
+"""Names that Windows would alter, or would take for a path, a device or a stream of a file."""
 _JUNCTION = 0xA0000003
 """The reparse tag of a junction, which leads to another directory like a symbolic link but calls itself a directory."""
 
@@ -32,8 +32,8 @@ class _Paths:
     """The functions of `os` used here, for a system without `dir_fd`: Windows.
 
     An open directory is a negative number that stands for its path. No name leads out of its directory, whatever the
-    directory contains: each directory on the way is opened and checked, so every symbolic link and junction is seen.
-    One that is created after the check is not; only handles could prevent that.
+    directory contains: each directory on the way is opened and checked, so every symbolic link and junction is seen. A
+    link that is created after the check is missed; only handles could prevent that.
 
     Windows keeps times, but no modes and no owners: setting those does nothing, as in BuildKit's client.
     """
@@ -47,7 +47,9 @@ class _Paths:
         self._paths: dict[int, str] = {}
         """The paths of directories, and of files that are being written."""
         self._times: dict[int, tuple[int, int]] = {}
-        """The times of files that are being written: closing a file would change its time again."""
+        """The times to give to files that are being written, once they are closed: closing changes a file's times
+        again.
+        """
 
     def _path(self, name: str | os.PathLike[str], directory: int | None) -> str:
         if directory is None:
@@ -153,14 +155,14 @@ HAS_DIR_FD = os.open in os.supports_dir_fd
 HAS_MODES = HAS_DIR_FD
 """Whether files have real permissions, rather than invented ones."""
 CAN_RENAME_OPEN_FILES = HAS_DIR_FD
-"""Whether open files can be renamed and removed; elsewhere this fails even when another process has them open."""
+"""Whether a file can be renamed and removed while a process, this one or another, has it open."""
 
 at = os if TYPE_CHECKING or HAS_DIR_FD else _Paths()
 
 
 def made_up_mode(mode: int) -> int:
-    """Return a context's mode for the `st_mode` of a system without modes: everything is executable, as with
-    BuildKit.
+    """Return the mode that a file of a context with this `st_mode` gets on a system without modes: everything is
+    executable, as with BuildKit.
     """
     return mode if stat.S_ISLNK(mode) else stat.S_IFMT(mode) | (stat.S_IMODE(mode) | 0o111) & 0o755
 
@@ -220,7 +222,8 @@ def looks_like_path(text: str) -> bool:
 def kind_of(path: str | os.PathLike[str]) -> str:
     """Return the kind of a path given by the user: `file`, `directory`, `other`, or "" when nothing is there.
 
-    "" also stands for a name that no file can have (too long, with a NUL) and for one that may not be looked up.
+    "" also stands for a name that no file can have (too long, with a NUL) and for a path that this user may not look
+    up.
     """
     if os.path.isdir(path):
         return "directory"

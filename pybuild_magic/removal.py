@@ -49,7 +49,7 @@ def remove_in(parent: int, name: str) -> None:
 
 
 class _Folder:
-    """A directory that is being emptied, with the names still to be deleted; subdirectories are kept apart."""
+    """A directory that is being emptied, with the names still to be deleted and whether each is a directory."""
 
     __slots__ = ("fd", "name", "todo")
 

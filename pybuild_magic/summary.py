@@ -91,7 +91,7 @@ class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The names of the image's users by id, from its /etc/passwd; `groups` likewise, from /etc/group."""
     groups: dict[str, str] = {}
     raw: str = ""
-    """The manifest's own JSON text, or "" when it is too large; `config` is the text of the config."""
+    """The manifest's JSON text as it is stored; "" when it is too large. The config has the field `config`."""
     efficiency: float = -1.0
     """From 0 to 1, as defined by dive: for all file paths, the bytes of the smallest version in any layer (0 for a
     removed file), divided by the bytes of all versions; -1 when unknown."""
@@ -153,7 +153,7 @@ class AttestedSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     provenance: str = ""
     """The SLSA version of the provenance, such as `v1`; "" when there is no provenance."""
     facts: dict[str, str] = {}
-    """What the provenance says about the build, by title: the builder, the time, the commit."""
+    """Facts about the build that the provenance states, by title: the builder, the time, the commit."""
     materials: tuple[MaterialSummary, ...] = ()
     material_count: int = 0
     """The number of all materials; `materials` has the first of them."""
@@ -162,8 +162,7 @@ class AttestedSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     llb_steps: int = 0
     """The number of steps in the provenance's build definition; 0 when it has none."""
     sboms: int = 0
-    """The names of the SBOMs: the one of the image, to which these packages belong, and those of stages and the
-    context."""
+    """The number of SBOMs: that of the image, which has these packages, and those of stages and the context."""
     scanner: str = ""
     """The tool that wrote the SBOM, as the SBOM names it."""
     packages: tuple[SoftwareSummary, ...] = ()
@@ -184,7 +183,7 @@ class FileSummary(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutputSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing the build wrote."""
+    """One output that the build wrote."""
 
     type: str
     """The exporter."""
@@ -217,7 +216,7 @@ class TreeSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     more: int = 0
     """The number of entries that are left out here but counted in their directories."""
     columns: str
-    """The base64 of the zlib stream of the JSON of the columns, see results/columns.py."""
+    """The columns as JSON, compressed with zlib and encoded in base64; see results/columns.py."""
 
 
 class VertexSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -310,7 +309,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     view: str = ""
     """The tab of `TABS` that opens first; "" leaves the choice to the page."""
     fetch: str = ""
-    """The token with which the page asks the kernel that built it; "" when there is none."""
+    """The token with which a page asks the kernel that ran the build for more; "" when there is none."""
     omitted: dict[str, int] = {}
     """How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `history`,
     `warnings`, `characters` (of long texts, each of which then ends in an ellipsis)."""

@@ -12,7 +12,7 @@ export interface AttestedSummary {
   platform: string;
   /** The SLSA version of the provenance, such as `v1`; "" when there is no provenance. */
   provenance?: string;
-  /** What the provenance says about the build, by title: the builder, the time, the commit. */
+  /** Facts about the build that the provenance states, by title: the builder, the time, the commit. */
   facts?: Record<string, string>;
   materials?: MaterialSummary[];
   /** The number of all materials; `materials` has the first of them. */
@@ -21,8 +21,7 @@ export interface AttestedSummary {
   parameters?: Record<string, string>;
   /** The number of steps in the provenance's build definition; 0 when it has none. */
   llb_steps?: number;
-  /** The names of the SBOMs: the one of the image, to which these packages belong, and those of stages and the
-   * context. */
+  /** The number of SBOMs: that of the image, which has these packages, and those of stages and the context. */
   sboms?: number;
   /** The tool that wrote the SBOM, as the SBOM names it. */
   scanner?: string;
@@ -135,7 +134,7 @@ export interface ManifestSummary {
   /** The names of the image's users by id, from its /etc/passwd; `groups` likewise, from /etc/group. */
   users?: Record<string, string>;
   groups?: Record<string, string>;
-  /** The manifest's own JSON text, or "" when it is too large; `config` is the text of the config. */
+  /** The manifest's JSON text as it is stored; "" when it is too large. The config has the field `config`. */
   raw?: string;
   /** From 0 to 1, as defined by dive: for all file paths, the bytes of the smallest version in any layer (0 for a
    * removed file), divided by the bytes of all versions; -1 when unknown. */
@@ -154,7 +153,7 @@ export type MaterialSummary = [
   digest: string,
 ];
 
-/** One thing the build wrote. */
+/** One output that the build wrote. */
 export interface OutputSummary {
   /** The exporter. */
   type: string;
@@ -276,7 +275,7 @@ export interface Summary {
   dockerfile?: string;
   /** The tab of `TABS` that opens first; "" leaves the choice to the page. */
   view?: string;
-  /** The token with which the page asks the kernel that built it; "" when there is none. */
+  /** The token with which a page asks the kernel that ran the build for more; "" when there is none. */
   fetch?: string;
   /** How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `history`,
    * `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
@@ -293,7 +292,7 @@ export interface TreeSummary {
   entries?: number;
   /** The number of entries that are left out here but counted in their directories. */
   more?: number;
-  /** The base64 of the zlib stream of the JSON of the columns, see results/columns.py. */
+  /** The columns as JSON, compressed with zlib and encoded in base64; see results/columns.py. */
   columns: string;
 }
 
