@@ -1,1 +1,1 @@
-"""The magics of IPython, their commands and their completion."""
+"""The IPython magics, their commands and their completion."""

@@ -1,4 +1,4 @@
-"""`%bake` and `%%bake`: the builds that Bake files, or the cell, describe."""
+"""`%bake` and `%%bake`: builds that are described by Bake files or by the cell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..result import BuildResult
 from .command import command
 
 _PASSED = ("builder", "quiet", "debug")
-"""Flags of a build that go to each build."""
+"""Flags that are passed on to each build."""
 _SET = {
     "push": "push={}",
     "load": "load={}",
@@ -36,7 +36,7 @@ _SET = {
     "sbom": "attest=type=sbom,{}",
     "provenance": "attest=type=provenance,{}",
 }
-"""Those that are short for an override of all targets."""
+"""Flags that are shorthand for an override of all targets, with that override."""
 FLAGS: tuple[Flag, ...] = (
     Flag("file", Kind.MANY, "PATH", "Bake or Compose file; by default the usual names", short="f"),
     Flag("set", Kind.MANY, "TARGET.KEY=VALUE", "Override a field of targets; TARGET may be a pattern"),
@@ -83,11 +83,11 @@ class BakeResult(Mapping[str, BuildResult]):
 
 
 class BakeAnswers:
-    """What `--call` asked of each target, by name."""
+    """The answers to `--call`, by the name of the target."""
 
     def __init__(self, answers: Mapping[str, tuple[str, Any]]) -> None:
         self._answers = answers
-        """By target: its description, and the answer."""
+        """The description and the answer of each target."""
 
     def __getitem__(self, name: str) -> Any:
         return self._answers[name][1]
@@ -97,7 +97,7 @@ class BakeAnswers:
 
     @property
     def good(self) -> bool:
-        """Whether no target has anything to mend."""
+        """Whether no target has a problem."""
         return all(bool(answer) for _, answer in self._answers.values())
 
     def __repr__(self) -> str:
@@ -130,12 +130,12 @@ def targets(flags: ParsedFlags) -> Any:
 
 
 def bake_line(words: Sequence[str], text: str | None = None) -> Any:
-    """Do what a line of words asks for, with the Bake file in `text` when there is one. Raises BuildError."""
+    """Carry out a line of words, with the Bake file in `text` when there is one. Raises BuildError."""
     return build_targets(targets.parse(words, "%bake"), text)
 
 
 def build_targets(flags: ParsedFlags, text: str | None = None, watch: Watch = open_progress) -> Any:
-    """Build what flags and targets ask for, or only show it. Raises BuildError."""
+    """Build the targets that the flags ask for, or only show them. Raises BuildError."""
     if flags.on("print") and flags.every("list"):
         raise UsageError("--print and --list are mutually exclusive")
     url, context, names = split_words(flags.arguments)
@@ -190,7 +190,7 @@ def _variables(flags: ParsedFlags) -> dict[str, str]:
 
 
 def _call(flags: ParsedFlags) -> Call | None:
-    """Return what is asked of all targets; None for nothing."""
+    """Return the method that is called on all targets; None when no flag names one."""
     values = flags.every("call")
     if flags.on("check"):
         return parse_call("check")

@@ -1,4 +1,4 @@
-"""The commands of `%build` about builders: which there are, and which one is used."""
+"""The commands of `%build` about builders: listing them and choosing one."""
 
 from __future__ import annotations
 

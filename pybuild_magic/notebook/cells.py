@@ -1,4 +1,4 @@
-"""Cells and files: the Dockerfile of the last cell saved, and a cell made of a Dockerfile."""
+"""Cells and files: saving the last cell as a Dockerfile, making a cell of a Dockerfile, writing `.dockerignore`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _last: str | None = None
 
 
 def remember(dockerfile: str) -> None:
-    """Take note of the Dockerfile of a cell that is run."""
+    """Remember the Dockerfile of a cell that is run, for `%build export`."""
     global _last
     _last = dockerfile
 
@@ -98,12 +98,12 @@ def import_file(flags: ParsedFlags) -> None:
 
 
 def next_cell(text: str) -> None:
-    """Put a text into a new cell below the one that runs; in a terminal, into the next prompt."""
+    """Put a text into a new cell below the running one; in a terminal, into the next prompt."""
     shell().set_next_input(text, replace=False)
 
 
 def _holds_images(path: Path) -> bool:
-    """Return whether this is an image layout, or an archive of images; only what begins as one is looked into."""
+    """Return whether a path is an image layout or an archive of images. Files that begin like neither are not read."""
     from ..images.archive import open_images
 
     try:

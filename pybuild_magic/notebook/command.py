@@ -1,4 +1,4 @@
-"""A command of `%build`: the row by which its line is read, completed and documented, and the function that answers."""
+"""A command of `%build`: the row from which its line is parsed, completed and documented, and its function."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ Answer = Callable[[ParsedFlags], Any]
 
 
 class Syntax(msgspec.Struct, frozen=True, kw_only=True):
-    """The line of a command: its flags, and the arguments beside them."""
+    """The line of a command: its flags and its arguments."""
 
     arguments: str = ""
-    """The arguments as help shows them: `[X]` may be left out, and `X...` may be several."""
+    """The arguments as help shows them: `[X]` is optional, and `X...` may be repeated."""
     takes: str = ""
     """The same in words, for an error: `one image`."""
     hint: str = ""
     """The hint of that error."""
     names: tuple[str, ...] = ()
-    """The kinds of names that the arguments are of: keys of `operands.NAMES`, or `file` or `folder`."""
+    """The kinds of names that the arguments may be: keys of `operands._NAMES`, or `target`, `file` or `folder`."""
     flags: tuple[Flag, ...] = ()
     with_command: bool = False
-    """Whether the words after the first argument are a command of the user's own."""
+    """Whether the words after the first argument are a command to run, whose flags are its own."""
     words: Mapping[str, Syntax] = {}
-    """The commands that it has of its own."""
+    """The subcommands, by name."""
 
     @property
     def line(self) -> str:
-        """Return the flags and arguments as a line of help shows them; many flags are `[FLAGS]`."""
+        """The flags and arguments in the form of a line of help; too many flags become `[FLAGS]`."""
         if self.words and not self.arguments:
             return " | ".join(f"{word} {own.arguments}".rstrip() for word, own in self.words.items())
         flags = " ".join(f"[{shown_flag(flag)}]" for flag in self.flags)
         return f"{flags if len(flags) < 32 else '[FLAGS]'} {self.arguments}".strip()
 
     def parse(self, words: Sequence[str], command: str) -> ParsedFlags:
-        """Sort the words after a command that is called `command`. Raises UsageError."""
+        """Sort the words that follow a command; `command` is its name for errors. Raises UsageError."""
         parsed = parse_flags(words, self.flags, mixed=not self.with_command)
         count, shapes = len(parsed.arguments), self.arguments.split()
         least = sum(not shape.startswith("[") for shape in shapes)
@@ -55,7 +55,7 @@ class Syntax(msgspec.Struct, frozen=True, kw_only=True):
         raise UsageError(f"{command} takes {self.takes or self.arguments}.", hint=self.hint)
 
     def asks_for_help(self, words: Sequence[str]) -> bool:
-        """Return whether `--help` is among the words, before a command of the user's own begins."""
+        """Return whether `--help` is among the words, before any command to run."""
         valued = {f"--{flag.name}" for flag in self.flags if flag.kind is not Kind.BOOL}
         valued |= {f"-{flag.short}" for flag in self.flags if flag.kind is not Kind.BOOL and flag.short}
         is_value = False
@@ -71,28 +71,28 @@ class Syntax(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
     def help_lines(self) -> list[str]:
-        """Return the lines of help for its flags, and for those of its own commands."""
+        """Return the lines of help for the flags, and for those of the subcommands."""
         parts = {"Flags": self} | {f"Flags of {word}": own for word, own in self.words.items()}
         return [line for title, own in parts.items() if own.flags for line in ("", title, *flag_lines(own.flags))]
 
 
 class Command(Syntax, frozen=True, kw_only=True):
-    """A command that is called with the words of its line, as many as they are."""
+    """A command, which is called with the words of its line."""
 
     name: str
     answer: Answer
     forms: Mapping[str, str] = {}
-    """Whole lines in which it can be written, with what each does, where there is more than one."""
+    """The lines in which it can be written, each with its purpose; empty when there is only one form."""
     notes: str = ""
     """A sentence of help on its arguments."""
 
     @property
     def about(self) -> str:
-        """Return its purpose, in a few words."""
+        """The purpose of the command, in a few words."""
         return re.split(r"[.:;](?=\s|$)", self.answer.__doc__ or "")[0]
 
     def __call__(self, words: Sequence[str] = ()) -> Any:
-        """Do what the words ask for. Raises BuildError."""
+        """Run the command with the words of its line. Raises BuildError."""
         if self.asks_for_help(words):
             return self.help()
         own = self.words.get(words[0]) if words else None
@@ -101,7 +101,7 @@ class Command(Syntax, frozen=True, kw_only=True):
         return self.answer(self.parse(words, f"%build {self.name}"))
 
     def help(self) -> Document:
-        """Return the page of help on it."""
+        """Return the page of help on the command."""
         forms = self.forms or {f"%build {self.name} {self.line}".rstrip(): self.about}
         lines = [form.ljust(44) + purpose for form, purpose in forms.items()]
         lines += [f"%build {own.name} {own.line}".ljust(44) + own.about for own in _commands(self.words)]
@@ -114,7 +114,7 @@ def _commands(words: Mapping[str, Syntax]) -> list[Command]:
 
 
 def command(name: str, arguments: str = "", **syntax: Any) -> Callable[[Answer], Command]:
-    """Make a command of the function below: `name` is its own, and `syntax` are fields of its line."""
+    """Make the decorated function the command `name`; `syntax` are more fields of Command."""
 
     def decorate(answer: Answer) -> Command:
         return Command(name=name, answer=answer, arguments=arguments, **syntax)

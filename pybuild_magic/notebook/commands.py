@@ -45,7 +45,7 @@ COMMANDS: dict[str, Command] = {
         repository, slim, share, diff, environment, test, sbom,
     )
 }  # fmt: skip
-"""By their names on the line, in the order of help."""
+"""The commands by name, in the order of help."""
 
 
 def find(word: str) -> Command | None:
@@ -60,7 +60,10 @@ def find(word: str) -> Command | None:
 
 
 def dry_run(options: BuildOptions) -> Document:
-    """Return the request that the options mean, and the same as a docker command. Raises what a build would at once."""
+    """Return the request that the options mean, and the docker command that means the same.
+
+    Raises the errors that a build raises before its first step.
+    """
     from ..dockerfile.parser import parse
 
     if options.dockerfile is not None:

@@ -1,4 +1,4 @@
-"""Completion and help for `%%build` cells in IPython's own way: JupyterLab, terminals and VS Code all ask it."""
+"""Completion and help for `%%build` cells through IPython, which JupyterLab, terminals and VS Code all ask."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BUILD = re.compile(r"\s*%%?build(?=\s|\Z)")
 
 
 class _Silence(list[SimpleCompletion]):
-    """No completions, which keep the other matchers silent: a Dockerfile is no Python."""
+    """No completions, but in a list that seems filled, to silence other matchers: a Dockerfile is not Python."""
 
     def __len__(self) -> int:
         return 1
@@ -32,7 +32,7 @@ class _Silence(list[SimpleCompletion]):
 
 
 def register(shell: Any) -> None:
-    """Teach the shell's completer, and in a kernel its help, about `%%build`. Done again, it does nothing."""
+    """Teach the shell's completer, and a kernel's help, about `%%build`. A second call does nothing."""
     if any(getattr(matcher, "matcher_identifier", "") == _NAME for matcher in shell.Completer.custom_matchers):
         return
 
@@ -52,7 +52,7 @@ _NAME = "pybuild_magic"
 
 
 def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
-    """Return completions at `offset` of a cell. Those of a cell that is no build are IPython's own."""
+    """Return completions at `offset` of a cell; those of a cell that is not a build are left to IPython."""
     if bake := _BAKE.match(text):
         offer = _complete_bake(text, offset, bake.end())
     elif _BUILD.match(text):
@@ -92,7 +92,7 @@ def _complete_bake(text: str, offset: int, start: int) -> Offer | None:
 
 
 def _teach_help(kernel: Any) -> None:
-    """Answer a front end's question about a word of a `%%build` cell; other cells are IPython's."""
+    """Make a kernel answer questions about words of `%%build` cells; other cells are left to IPython."""
     ask_ipython = kernel.do_inspect
 
     def do_inspect(code: str, cursor_pos: int, *arguments: Any, **options: Any) -> Any:

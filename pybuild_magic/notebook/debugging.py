@@ -1,4 +1,4 @@
-"""What `%%build --debug` shows of a step that failed, and the command lines by which terminals are opened."""
+"""The state of a failed step, as `%%build --debug` shows it, and the command lines that open terminals."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..display.service import Service
 
 _KEPT = ("PYBUILD_HOME", "PYBUILD_RUNG", "PYBUILD_RUNTIME", "PYTHONPATH")
-"""Variables of the kernel without which a terminal would have another store, or another program."""
+"""The kernel's variables that a terminal needs to use the same store and the same program."""
 _SHELLS = ("bin/bash", "usr/bin/bash", "bin/sh", "usr/bin/sh", "bin/ash")
 
 
 def show_state(error: RunError) -> None:
-    """Show what a failed step left: its files, and how one gets into it."""
+    """Show the state that a failed step left: its files, and how to enter it."""
     from IPython import display
 
     show = cast("Any", display).display
@@ -39,9 +39,9 @@ def show_state(error: RunError) -> None:
 
 
 def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
-    """Answer the page's `{ref}` with what a terminal is to be given, `{command, title}`: a shell in that image.
+    """Answer the page's `{ref}` with `{command, title}` for a terminal: a shell in that image.
 
-    `ref` is the name of an image, or that of what a failed step left, such as `@failed`.
+    `ref` is the name of an image, or of the state that a failed step left, such as `@failed`.
     """
     ref = params.get("ref")
     if not isinstance(ref, str) or not ref:
@@ -62,15 +62,15 @@ def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
 
 
 def files_of(service: Service, params: dict[str, Any]) -> dict[str, Any]:
-    """Answer the page's `{ref}`, as `@failed`, with what that step left, as a Summary: the last layer is its own."""
+    """Answer the page's `{ref}`, such as `@failed`, with a Summary whose last layer is what that step changed."""
     ref = params.get("ref")
     if not is_failed_step(ref):
         raise UsageError("The request needs ref, the name of what a failed step left.")
     store = embedded_builder().store
     with store.lease():
-        found = find_image(ref)
-        name = found.step.name if found.step else ref
-        manifest = bare_manifest(found.snapshot, platforms.host().full)
+        image = find_image(ref)
+        name = image.step.name if image.step else ref
+        manifest = bare_manifest(image.snapshot, platforms.host().full)
         *before, own = manifest.layers
         layers = (*before, msgspec.structs.replace(own, created_by=name))
         manifest = msgspec.structs.replace(manifest, layers=layers)

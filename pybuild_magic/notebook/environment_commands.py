@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..result import BuildResult
 
 _frozen: dict[str, Environment] = {}
-"""What was frozen in this kernel, by the names of the images."""
+"""The environments that were frozen in this kernel, by the names of their images."""
 _TEST = "%build test analysis.ipynb --in env"
-_made: set[str] = set()
+_own_variables: set[str] = set()
 """Variables of the notebook that `%build env` has made."""
 
 
@@ -51,7 +51,7 @@ def environment(flags: ParsedFlags) -> Document:
 
 
 def told(frozen: Frozen, directory: str, what_next: str) -> Document:
-    """Return what to say of a frozen environment."""
+    """Return the report on a frozen environment."""
     asked = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
     count = f"{len(frozen.environment)} distributions, {len(asked)} of them requested directly"
     if not frozen.environment:
@@ -67,18 +67,18 @@ def told(frozen: Frozen, directory: str, what_next: str) -> Document:
 
 
 def _variable(names: Mapping[str, Any]) -> str:
-    """Return a name for the files, which takes nothing away that is the user's own."""
+    """Return a name for the variable with the files, other than those of the user's own variables."""
     number, name = 1, "files"
-    while name in names and name not in _made:
+    while name in names and name not in _own_variables:
         number += 1
         name = f"files{number}"
-    _made.add(name)
+    _own_variables.add(name)
     return name
 
 
 def compared(result: BuildResult, tags: Sequence[str]) -> Table | None:
     """Return how an image that was just built compares with the environment that was frozen for it, if one was."""
-    here = next((found for tag in tags if (found := _frozen.get(str(reference.parse(tag).tagged())))), None)
+    here = next((frozen for tag in tags if (frozen := _frozen.get(str(reference.parse(tag).tagged())))), None)
     contents = result.image.contents if result.image else None
     if here is None or contents is None:
         return None
@@ -93,7 +93,7 @@ def compared(result: BuildResult, tags: Sequence[str]) -> Table | None:
 
 
 def show_comparison(result: BuildResult, tags: Sequence[str]) -> None:
-    """Show that comparison below the build."""
+    """Show how the image of a build compares with the frozen environment, below the build."""
     if not _frozen:
         return
     table = compared(result, tags)

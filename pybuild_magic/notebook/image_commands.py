@@ -1,4 +1,4 @@
-"""The commands of `%build` about images: listed, loaded and saved, removed, weighed and compared."""
+"""The commands of `%build` about images: to list, load, save, remove, slim, share and compare them."""
 
 from __future__ import annotations
 

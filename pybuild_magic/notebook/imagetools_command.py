@@ -1,4 +1,4 @@
-"""`%build imagetools`: one image of several, and what an image in a registry consists of."""
+"""`%build imagetools`: combining images into one, and showing the parts of an image in a registry."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ def kernel(flags: ParsedFlags) -> Document:
 
 
 def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
-    """Build an image of `image` that has ipykernel, unless it has; its name, and its Dockerfile when it was built."""
+    """Build an image with ipykernel on `image`, unless that has it. Return its name, and its Dockerfile if it was
+    built.
+    """
     from ..api.functions import build
     from ..images.layout import place_on_disk
     from ..kernels.derive import derived_name, dockerfile_with_ipykernel
@@ -84,7 +86,7 @@ def kernels(_flags: ParsedFlags) -> Table:
 
 
 def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
-    """Answer the page's `{ref}` with a kernel that runs in that image, made when there is none: `{name}`."""
+    """Answer the page's `{ref}` with the `{name}` of a kernel that runs in that image; make one if there is none."""
     from ..kernels.spec import install, installed
     from ..run import RunOptions
 
@@ -112,7 +114,7 @@ def _state(image: str, digest: str) -> str:
 
 
 def _whole(image: str) -> str:
-    """Return the whole name of an image, by which two that are written otherwise are the same; a path as it is."""
+    """Return the full name of an image, the same however it is written; a path stays as it is."""
     from ..images.layout import place_on_disk
     from ..oci import reference
 

@@ -1,4 +1,4 @@
-"""`%build lock` and `%%build lock`: what the sources of a Dockerfile are now, written down for later builds."""
+"""`%build lock` and `%%build lock`: the current sources of a Dockerfile, recorded for later builds."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def lock_dockerfile(words: Sequence[str], dockerfile: str | None = None, context
 
 
 def lock_with(options: BuildOptions) -> Table:
-    """Lock what the options build, and tell what came of it."""
+    """Lock the sources of what the options build, and return a report."""
     cancel = Cancel()
     return told(write_lock(options, open_progress(options, cancel), cancel))
 
 
 def told(lock: Lock) -> Table:
-    """Return a row for each source, and then one for each step that brings in what no lock can hold still."""
+    """Return a table with a row for each source, then one for each step whose input cannot be locked."""
     rows = [(redact(rule.selector.identifier), _pinned_to(rule.updates.identifier, rule.updates.attrs))
             for rule in lock.rules if rule.updates]  # fmt: skip
     rows += [(step.step, f"not locked: {step.advice}") for step in lock.unlocked]

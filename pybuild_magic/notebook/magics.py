@@ -1,6 +1,6 @@
 """The IPython magics `%%build` and `%build`: a thin shell that turns cells into options, and options into calls.
 
-Only IPython is imported here: `%load_ext` pays for nothing that a first build can pay for.
+Only IPython is imported here, so that `%load_ext` is quick; the first build imports the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Files = Mapping[str, str | bytes]
 
 _VARIABLE = re.compile(r"(?<!\S)\$(\w+)(?!\S)")
 _LEFT = re.compile(r"(?<![\w$'])(\$(\w+)[\w.]*)")
-"""The rest of a variable that IPython could not make sense of, so that it left the whole line alone."""
+"""A variable that is left after expansion: IPython could not evaluate it, and left the whole line alone."""
 _PROGRESS = ("auto", "widget", "plain", "rawjson", "quiet", "none")
 
 
@@ -87,7 +87,7 @@ class BuildMagics(Magics):
         from .cells import remember
 
         while cell and line.endswith("\\"):
-            # A line of many flags goes on below, as it would in a shell.
+            # A line of many flags continues on the next one, as in a shell.
             more, _, cell = cell.partition("\n")
             line = f"{line[:-1].rstrip()} {more.strip()}"
         if re.match(r"run(?=\s|\Z)", line):
@@ -140,7 +140,7 @@ class BuildMagics(Magics):
             raise Interrupted("The build was interrupted.") from None
 
     def _words(self, line: str) -> tuple[list[str], Files | None]:
-        """Return the words of the line, variables expanded; and the dict of files that one of them names, if any."""
+        """Return the words of the line, variables expanded, and the dict of files that one of them names, if any."""
         from ..errors import UsageError
         from ..portable import split_words
 
@@ -185,7 +185,7 @@ class BuildMagics(Magics):
         if self.builder and not options.builder:
             changes["builder"] = self.builder
         if self.cache and not (options.cache_from or options.cache_to):
-            # Whoever may not push there still reads it.
+            # A user who may not push there can still read it.
             to = {"ref": self.cache, "mode": "max", "ignore-error": "true"}
             changes["cache_from"] = (CacheEntry("registry", {"ref": self.cache}),)
             changes["cache_to"] = (CacheEntry("registry", to),)
@@ -229,7 +229,7 @@ class BuildMagics(Magics):
 
             if result.image_id:
                 print(visible(result.image_id))
-            # Not by hand: once `_` is another value than the shell's own, it never changes again.
+            # Not by setting `_`: once its value is not the shell's own, the shell never updates it again.
             shell.displayhook.update_user_ns(result)
             return None
         return result
@@ -246,7 +246,7 @@ class BuildMagics(Magics):
         from ..api.background import BuildHandle
         from ..display import in_kernel, open_progress
 
-        # A terminal is its user's while the build goes on.
+        # In a terminal, the user goes on typing during the build.
         watched = in_kernel() or options.progress != "auto"
         progress = open_progress(options, cancel, background=True) if watched else None
         handle = BuildHandle(options, progress, cancel)
@@ -272,9 +272,9 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def _show_oneself(manager: Any) -> None:
-    """Let pages see that this kernel answers: to ask one that does not is an error in its log.
+    """Let pages see that this kernel answers: asking a kernel that does not would put an error into its log.
 
-    Jupyter tells which comms a kernel has, but not their targets; so there is one that stands for the target.
+    Jupyter lists the comms of a kernel but not its targets, so one comm stands for the target.
     """
     from comm import create_comm
 

@@ -1,4 +1,4 @@
-"""The words that may come next on the line of a command, in a cell and in a shell, by the row of the command."""
+"""Completion on the line of a command, in a cell and in a shell, from the row that describes the command."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "volume": ("volume", "file"),
     "write": ("folder",),
 }
-"""The kinds of names that flags take, whatever command they are of."""
+"""The kinds of names that flags take as values, in all commands alike."""
 
 Names = Iterable[tuple[str, str, str]]
-"""Each with its kind, and a sentence about it."""
+"""(name, kind, description) of each."""
 
 
 def complete_command(words: Sequence[str], word: str) -> Offer | None:
-    """Return completions for `word` after `words` of a `%build` line; None where the rest is the line of a build."""
+    """Return completions for `word` after `words` of a `%build` line; None when the line is that of a build."""
     command = COMMANDS.get(words[0])
     return None if command is None or command.flags == OPTIONS else complete_words(words, word, command)
 
 
 def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | None = None) -> Offer:
-    """Return completions for `word`, which comes after `words`, the first of which is a command of that syntax.
+    """Return completions for `word` after `words`, the first of which is a command with this syntax.
 
-    `text` is the Bake file of the cell.
+    `text` is the Bake file in the cell.
     """
     rest = list(words[1:])
     while rest and rest[0] in syntax.words:
@@ -69,7 +69,7 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
 
 
 def _sorted(words: Sequence[str], flags: Sequence[Flag]) -> tuple[Flag | None, set[str], list[str]]:
-    """Return the flag whose value comes next, the flags that are there, and the arguments."""
+    """Return the flag whose value comes next, the names of the given flags, and the arguments."""
     by_name = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
     pending, given, arguments = None, set[str](), list[str]()
     for word in words:
@@ -78,7 +78,7 @@ def _sorted(words: Sequence[str], flags: Sequence[Flag]) -> tuple[Flag | None, s
             continue
         name, equals, _ = word.partition("=")
         if name[:1] == "-" and name[1:2] != "-":
-            name = f"-{name[-1]}"  # of letters in a row, the last one may take a value
+            name = f"-{name[-1]}"  # of several letters, only the last can take a value
         flag = by_name.get(name)
         if flag is not None:
             given.add(flag.name)
@@ -108,7 +108,7 @@ def _offered(word: str, kinds: Sequence[str], own: Names = (), text: str | None 
     if "file" not in kinds and "folder" not in kinds:
         return offered
     files = files_here(word, folders="file" not in kinds)
-    # A file in a folder is completed after its last slash, and what has such a folder is no name.
+    # A path is completed after its last slash, and a word with such a folder is not a name of another kind.
     return files if files.fragment != word else Offer(word, offered.items + files.items)
 
 
@@ -150,4 +150,4 @@ _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "network": lambda: ("host", "none"),
     "platform": lambda: PLATFORMS,
 }
-"""The names of each kind that there are now."""
+"""Functions that return the present names of each kind."""

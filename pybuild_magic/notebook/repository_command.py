@@ -1,4 +1,4 @@
-"""`%build repo`: the Dockerfile of a repository in the next cell, and what it was made of."""
+"""`%build repo`: the Dockerfile of a repository in the next cell, and the files that it was made from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def repository(flags: ParsedFlags) -> Table:
 
 
 def listing(repository: Repository, note: str = "") -> Table:
-    """Return what was found, a file a row."""
+    """Return a table of the files that were found, one per row."""
     rows = tuple((finding.path, finding.use.value, finding.why) for finding in repository.findings)
     if not rows:
         note = f"No file says what the environment is: it has Jupyter and the code. {note}".rstrip()
@@ -42,5 +42,5 @@ def listing(repository: Repository, note: str = "") -> Table:
 
 
 def watched(name: str, work: Callable[[VertexReport], tuple[str, ...]], cancel: Cancel) -> tuple[str, ...]:
-    """Fetch a repository as a step that is shown."""
+    """Fetch a repository as a step whose progress is shown."""
     return watch(name, work, Plain(sys.stderr.write), cancel)

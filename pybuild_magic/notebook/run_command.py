@@ -1,4 +1,4 @@
-"""`%build run` and `%%build run`: a line, and a cell as the script, to a process whose output goes into the cell."""
+"""`%build run` and `%%build run`: run a process, or the cell as a script, with its output in the cell."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(flags: ParsedFlags) -> Run:
 
 
 def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Callable[[str], str]) -> Run:
-    """Run what the line says, whatever `$name` in it is, and return the result. Raises BuildError."""
+    """Run the process that the line describes; `$name` in it may be any value. Return the result. Raises BuildError."""
     values: list[Any] = []
 
     def keep(match: re.Match[str]) -> str:
@@ -68,21 +68,21 @@ def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Call
 
 
 def run_or_start(ref: Any, command: tuple[str, ...], options: RunOptions, script: str | None = None) -> Run:
-    """Run a process to its end, whose output goes into the cell, or begin one in the background."""
+    """Run a process to its end, with its output in the cell, or start it in the background."""
     if options.detach:
         return start_with(ref, command, options, script)
     return run_with(ref, command, options, Writer(), script)
 
 
 class Writer:
-    """Writes what a process writes to the standard streams of the cell, characters whole."""
+    """Writes the output of a process to the standard streams of the cell, without splitting characters."""
 
     def __init__(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {1: decoder("replace"), 2: decoder("replace")}
 
     def __call__(self, stream: int, data: bytes) -> None:
-        """Write what has come."""
+        """Write the next bytes of a stream."""
         target = sys.stdout if stream == 1 else sys.stderr
         target.write(self._decoders[stream].decode(data))
         target.flush()

@@ -1,4 +1,4 @@
-"""`%build sbom`: the packages in an image, as it attests them, or else as the scanner that is built in finds them."""
+"""`%build sbom`: the packages in an image, from its attestation or else from the built-in scanner."""
 
 from __future__ import annotations
 

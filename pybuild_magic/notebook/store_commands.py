@@ -1,4 +1,4 @@
-"""The commands of `%build` about what a builder keeps: how much room it takes, what is not needed, what was built."""
+"""The commands of `%build` about a builder's storage: its use of disk space, clean-up, and the history of builds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def prune(flags: ParsedFlags) -> Table:
     """Remove build cache, as `docker buildx prune` does."""
     until = _age(flags.last("until")) if flags.every("until") else None
     keep = None
-    for name in ("keep-storage", "reserved-space"):  # one thing by two names
+    for name in ("keep-storage", "reserved-space"):  # two names of one flag
         if flags.every(name):
             keep = parse_size(flags.last(name), f"--{name}")
     pruned = choose().prune(all=flags.on("all"), until=until, keep_storage=keep, filters=flags.every("filter"))
