@@ -38,8 +38,8 @@ def nested(parts: Sequence[Part], *, flush: bool = False) -> list[Part]:
     With `flush`, lines lose their common indentation. Raises UsageError for a directive without an end or a beginning.
     """
     kept = _trimmed(parts)
-    made, _ = _block(_flushed(kept) if flush else kept, 0, ())
-    return made
+    block, _ = _block(_flushed(kept) if flush else kept, 0, ())
+    return block
 
 
 def _flushed(parts: Sequence[Part]) -> list[Part]:
@@ -86,30 +86,30 @@ def _kind(part: Part) -> str:
 
 def _block(parts: Sequence[Part], at: int, ends: Sequence[str]) -> tuple[list[Part], int]:
     """Return the parts up to one of `ends`, and the position of that."""
-    made: list[Part] = []
+    block: list[Part] = []
     while at < len(parts):
         part = parts[at]
         kind = _kind(part)
         if kind in ends:
-            return made, at
+            return block, at
         if kind == "template_if_start":
             then, at = _block(parts, at + 1, ("template_else", "template_endif"))
             otherwise: list[Part] = []
             if _kind(parts[at]) == "template_else":
                 otherwise, at = _block(parts, at + 1, ("template_endif",))
-            made.append(If(_trees(part)[-1], then, otherwise))
+            block.append(If(_trees(part)[-1], then, otherwise))
         elif kind == "template_for_start":
             *names, collection = _trees(part)
             body, at = _block(parts, at + 1, ("template_endfor",))
-            made.append(For(tuple(str(name.children[0]) for name in names), collection, body))
+            block.append(For(tuple(str(name.children[0]) for name in names), collection, body))
         elif kind.startswith("template_"):
             raise UsageError(f"A template has %{ {kind.removeprefix('template_')} } without a directive that it ends.")
         else:
-            made.append(part)
+            block.append(part)
         at += 1
     if ends:
         raise UsageError(f"A template lacks its %{ {ends[-1].removeprefix('template_')} }.")
-    return made, at
+    return block, at
 
 
 def _trees(part: Any) -> list[Any]:

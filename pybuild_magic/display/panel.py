@@ -151,7 +151,7 @@ def reopen(service: Service, params: Params) -> Any:
     try:
         contents = opened_image(store, asked.digest)
     except BuildError:
-        manifests = ((one.diff_ids, one.platform, one.digest) for one in asked.manifests)
+        manifests = ((manifest.diff_ids, manifest.platform, manifest.digest) for manifest in asked.manifests)
         contents = opened_layers(store, tuple(bare_manifest(*manifest) for manifest in manifests))
     return {"token": service.offer(contents)}
 

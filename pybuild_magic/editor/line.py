@@ -40,8 +40,8 @@ def complete_line(
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
     if words and words[0] in commands:
-        if operands and (magic == "%build" or words[0] == "run") and (found := operands(words, word)):
-            return found
+        if operands and (magic == "%build" or words[0] == "run") and (candidates := operands(words, word)):
+            return candidates
         if words[0] == "lock":
             words, magic = words[1:], "%%build"
     before = _BY_NAME.get(words[-1]) if words else None

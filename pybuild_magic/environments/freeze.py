@@ -55,7 +55,7 @@ class Frozen(msgspec.Struct, frozen=True):
     def arguments(self) -> dict[str, Any]:
         """The arguments with which `pybuild_magic.build` builds it: `build(**frozen.arguments)`."""
         names = {option.name: option.argument for option in OPTIONS}
-        values: dict[str, Any] = {names[flag]: each for flag, each in parse_flags(self.flags, OPTIONS).values.items()}
+        values: dict[str, Any] = {names[flag]: words for flag, words in parse_flags(self.flags, OPTIONS).values.items()}
         values["build_args"] = dict(pair.split("=", 1) for pair in values["build_args"])
         return {"dockerfile": self.dockerfile, "context": dict(self.files), **values}
 
@@ -111,14 +111,15 @@ def freeze(
         locked = lock(environment, chosen, indexes)
     uv = _lock_of_uv(chosen, settings) if installer == "uv" else None
     _check_apt(base, options, locked)
-    named = (*options.apt, *(each.package for each in needed if each.package))
+    named = (*options.apt, *(library.package for library in needed if library.package))
     packages = tuple(dict.fromkeys(named)) if base.has_apt else ()
     notes += [*locked.notes, *_lacking(needed, base), *_doubtful(base, packages)]
+    requested = [distribution.name for distribution in environment.values() if distribution.requested]
     recipe = Recipe(
         base=base,
         target=chosen,
         lock=locked,
-        requested=[each.name for each in environment.values() if each.requested] or list(environment),
+        requested=requested or list(environment),
         configuration=_merged(settings) if uv else settings,
         installer=installer,
         uv=uv.lines(built=False, hashes=options.hashes) if uv else "",
@@ -183,13 +184,13 @@ def _kept(
             )
         sources = [(f"cell {number}", text) for number, text in enumerate(code, 1)]
     imports = imports_of(sources)
-    found = used(imports, everything, providers(paths))
-    names = [*found.distributions, *([KERNEL] if KERNEL in everything else [])]
+    use = used(imports, everything, providers(paths))
+    names = [*use.distributions, *([KERNEL] if KERNEL in everything else [])]
     asked = {
-        name: msgspec.structs.replace(each, requested=name in found.distributions)
-        for name, each in closure(names, everything, chosen).items()
+        name: msgspec.structs.replace(distribution, requested=name in use.distributions)
+        for name, distribution in closure(names, everything, chosen).items()
     }
-    return asked, [*_doubts(imports), *_elsewhere(found.elsewhere)]
+    return asked, [*_doubts(imports), *_elsewhere(use.elsewhere)]
 
 
 def _doubts(imports: Imports) -> list[str]:
@@ -210,7 +211,8 @@ def _lacking(needed: Sequence[Library], base: Base) -> list[str]:
         why = "its Debian package is unknown: name it with --apt"
     else:
         why = f"{base.image} has neither the library nor apt: COPY it there, or use another base"
-    return [f"{each.needed_by} needs {each.name}, and {why}." for each in needed if not (each.package and base.has_apt)]
+    missing = [library for library in needed if not (library.package and base.has_apt)]
+    return [f"{library.needed_by} needs {library.name}, and {why}." for library in missing]
 
 
 def _other_release(base: Base, chosen: Target) -> list[str]:
@@ -233,7 +235,7 @@ def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:
     hint = "Use a Debian base."
     if options.apt:
         raise UsageError(f"--apt {options.apt[0]}: the base image {base.image} has no apt.", hint=hint)
-    built = next((each.distribution.name for each in locked.locked if each.built), "")
+    built = next((pin.distribution.name for pin in locked.locked if pin.built), "")
     if built:
         raise UsageError(
             f"{built} must be built from source, but the base image {base.image} has no apt to install a compiler.",
@@ -250,7 +252,7 @@ def _installer(environment: Environment) -> str:
     """Return the installer of most of an environment: pip, where nothing is recorded."""
     if conda_prefix() is not None:
         return "conda"
-    recorded = [each.installer for each in environment.values()]
+    recorded = [distribution.installer for distribution in environment.values()]
     return "uv" if recorded.count("uv") > len(recorded) / 2 else "pip"
 
 

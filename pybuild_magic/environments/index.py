@@ -186,18 +186,18 @@ def _from_json(data: bytes, url: str, project: str, part: str) -> list[File]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SourceError(f"The page of {project} in the package index cannot be read: {error}.") from None
     files: list[File] = []
-    for each in page.files:
-        if part not in each.filename:
+    for entry in page.files:
+        if part not in entry.filename:
             continue
-        yanked = each.yanked if isinstance(each.yanked, str) else "" if each.yanked else None
+        yanked = entry.yanked if isinstance(entry.yanked, str) else "" if entry.yanked else None
         file = _file(
-            each.filename,
-            urljoin(url, each.url),
+            entry.filename,
+            urljoin(url, entry.url),
             project,
-            sha256=each.hashes.get("sha256", ""),
-            requires_python=each.requires_python or "",
+            sha256=entry.hashes.get("sha256", ""),
+            requires_python=entry.requires_python or "",
             yanked=yanked,
-            metadata=bool(each.core_metadata),
+            metadata=bool(entry.core_metadata),
         )
         if file is not None:
             files.append(file)

@@ -67,12 +67,12 @@ def dockerfile(recipe: Recipe) -> str:
 
 def files(recipe: Recipe) -> dict[str, str | bytes]:
     """Return the context of the Dockerfile."""
-    found: dict[str, str | bytes] = {"requirements.txt": recipe.lock.lines(built=False, hashes=recipe.hashes)}
+    context: dict[str, str | bytes] = {"requirements.txt": recipe.lock.lines(built=False, hashes=recipe.hashes)}
     if _has_sources(recipe):
-        found["sources.txt"] = recipe.lock.lines(built=True, hashes=recipe.hashes and not _has_repositories(recipe))
+        context["sources.txt"] = recipe.lock.lines(built=True, hashes=recipe.hashes and not _has_repositories(recipe))
     if recipe.uv:
-        found["uv.txt"] = recipe.uv
-    return found | {f"wheels/{name}": content for name, content in sorted(recipe.lock.wheels.items())}
+        context["uv.txt"] = recipe.uv
+    return context | {f"wheels/{name}": content for name, content in sorted(recipe.lock.wheels.items())}
 
 
 def flags(options: FreezeOptions, recipe: Recipe) -> tuple[str, ...]:
@@ -106,11 +106,11 @@ def _wrapped(words: Sequence[str]) -> list[str]:
 
 
 def _has_sources(recipe: Recipe) -> bool:
-    return any(each.built for each in recipe.lock.locked)
+    return any(pin.built for pin in recipe.lock.locked)
 
 
 def _has_repositories(recipe: Recipe) -> bool:
-    return any(each.built and not each.hashes for each in recipe.lock.locked)
+    return any(pin.built and not pin.hashes for pin in recipe.lock.locked)
 
 
 def _variables(recipe: Recipe) -> list[str]:

@@ -39,9 +39,9 @@ def language_of(path: Path) -> str:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
     for table, key in (("kernelspec", "language"), ("language_info", "name")):
-        found = _entry(_entry(metadata, table), key)
-        if isinstance(found, str) and found:
-            return found.lower()
+        language = _entry(_entry(metadata, table), key)
+        if isinstance(language, str) and language:
+            return language.lower()
     return "python"
 
 

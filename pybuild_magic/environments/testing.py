@@ -133,7 +133,8 @@ def verify_notebooks(
             _log_errors(Path(kernel.path, "kernel.json"), log)
         lines, output = _run(root, [*paths], options)
         cells = tuple(_cell(line, names, _end_of(log)) for line in lines)
-    if not cells and any(cell.get("cell_type") == "code" for each in documents.values() for cell in each["cells"]):
+    stored = (cell for document in documents.values() for cell in document["cells"])
+    if not cells and any(cell.get("cell_type") == "code" for cell in stored):
         raise UsageError("The notebooks could not be run.", hint=output.strip()[-2000:])
     return TestReport(reference, cells, output)
 

@@ -126,7 +126,7 @@ class _Bounds:
         """Return the logs that fit: those of failed steps are taken first, then those of later steps."""
         logs: dict[str, _Log] = {}
         room = self._most(_LOGS, 200)
-        order = sorted(enumerate(vertexes), key=lambda one: (not one[1].error, -one[0]))
+        order = sorted(enumerate(vertexes), key=lambda numbered: (not numbered[1].error, -numbered[0]))
         for _, vertex in order:
             log = self._log(vertex, min(room, self._most(_LOG, 200)))
             room -= log.size

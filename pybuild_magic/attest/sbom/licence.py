@@ -19,10 +19,10 @@ _ID_WORDS = (
 )
 """The ids of the most frequent licences; other licences are kept in the words of the package."""
 _IDS = frozenset(_ID_WORDS.split())
-_BY_LOWER = {one.lower(): one for one in _IDS}
+_BY_LOWER = {licence.lower(): licence for licence in _IDS}
 _EXCEPTIONS = {
-    one.lower(): one
-    for one in (
+    exception.lower(): exception
+    for exception in (
         *("Autoconf-exception-2.0", "Autoconf-exception-3.0", "Bison-exception-2.2", "Classpath-exception-2.0"),
         *("GCC-exception-2.0", "GCC-exception-3.1", "Linux-syscall-note", "LLVM-exception", "OpenSSL-exception"),
     )

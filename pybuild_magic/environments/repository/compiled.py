@@ -66,8 +66,8 @@ def compile_repository(
     folder = _folder(files)
     whole = posixpath.join(folder, "Dockerfile")
     if files.is_file(whole):
-        found = (Finding(whole, Use.USED, "it is the Dockerfile, used as it is"),)
-        return Compiled(dockerfile=files.text(whole) or "", findings=(*found, *_rest(files, folder, found, whole)))
+        used = (Finding(whole, Use.USED, "it is the Dockerfile, used as it is"),)
+        return Compiled(dockerfile=files.text(whole) or "", findings=(*used, *_rest(files, folder, used, whole)))
     environment = _environment(files, folder)
     findings = list(environment.findings)
     packages = _packages(files, folder)
@@ -108,14 +108,14 @@ def _environment(files: RepositoryFiles, folder: str) -> Environment:
         return r_environment(files, folder, runtime)
     if environment := environment_file(files, folder):
         return conda_environment(files, environment)
-    found = python_environment(files, folder, runtime)
+    python = python_environment(files, folder, runtime)
     nix = posixpath.join(folder, "default.nix")
-    if not found.findings and files.is_file(nix):
+    if not python.findings and files.is_file(nix):
         raise UnsupportedError(
             f"The environment is {nix}, and Nix environments are not supported.",
             hint="Put its packages into environment.yml or apt.txt, or use a Dockerfile with Nix.",
         )
-    return found
+    return python
 
 
 def _packages(files: RepositoryFiles, folder: str) -> tuple[str, ...]:
@@ -206,14 +206,14 @@ def _from_context(dockerfile: str, folder: str) -> str:
     return dockerfile.replace(code, f"{code}COPY --chown=1000:1000 --from=binder . {folder}\n", 1)
 
 
-def _rest(files: RepositoryFiles, folder: str, found: tuple[Finding, ...], whole: str) -> list[Finding]:
+def _rest(files: RepositoryFiles, folder: str, used: tuple[Finding, ...], whole: str) -> list[Finding]:
     """Return the other known files, each with the reason why it is ignored."""
-    told = {finding.path for finding in found}
+    listed = {finding.path for finding in used}
     rest: list[Finding] = []
     for name in _KNOWN:
         for place in dict.fromkeys((folder, "")):
             path = posixpath.join(place, name)
-            if path in told or not files.is_file(path):
+            if path in listed or not files.is_file(path):
                 continue
             if place != folder:
                 rest.append(Finding(path, Use.UNUSED, f"there is a directory {folder}, so only its files count"))

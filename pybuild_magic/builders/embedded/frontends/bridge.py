@@ -105,8 +105,8 @@ class Bridge:
             "Inputs": (gw.InputsRequest, self._inputs_of),
             "Warn": (gw.WarnRequest, self._warn),
         }
-        made = {_SERVICE + name: self._unary(kind, method) for name, (kind, method) in methods.items()}
-        return {**made, **dict.fromkeys(_CONTAINERS, self._no_container), _HEALTH: self._health}
+        handlers = {_SERVICE + name: self._unary(kind, method) for name, (kind, method) in methods.items()}
+        return {**handlers, **dict.fromkeys(_CONTAINERS, self._no_container), _HEALTH: self._health}
 
     def _unary(self, kind: type[Message], method: Callable[[Any], Message]) -> Handler:
         def handle(call: Call) -> None:
@@ -163,12 +163,12 @@ class Bridge:
             place = self._gateway.layouts.place(source.attrs.get("oci.store", ""))
             name = request.LogName or f"resolve image config for {source.identifier}"
             image = self._image(f"{_LAYOUT}{place}", request.Platform, name)
-            found = pb.SourceOp(identifier=f"{_LAYOUT}{ref.partition('@')[0]}@{image.digest}", attrs=source.attrs)
+            pinned = pb.SourceOp(identifier=f"{_LAYOUT}{ref.partition('@')[0]}@{image.digest}", attrs=source.attrs)
         else:
             image = self._image(ref, request.Platform, request.LogName)
-            found = pb.SourceOp(identifier=f"docker-image://{image.ref}", attrs=source.attrs)
+            pinned = pb.SourceOp(identifier=f"docker-image://{image.ref}", attrs=source.attrs)
         answer = gw.ResolveSourceImageResponse(Digest=image.digest, Config=image.config)
-        return gw.ResolveSourceMetaResponse(Source=found, Image=answer)
+        return gw.ResolveSourceMetaResponse(Source=pinned, Image=answer)
 
     def _image(self, ref: str, platform: pb.Platform, name: str) -> ResolvedImage:
         wanted = platforms.host()
@@ -193,12 +193,12 @@ class Bridge:
         elif request.Frontend:
             inputs = {name: self._load(definition) for name, definition in request.FrontendInputs.items()}
             with self._solving:
-                found = self._gateway.frontend(
+                solved = self._gateway.frontend(
                     request.Frontend,
                     dict(request.FrontendOpt),
                     {name: edge for name, edge in inputs.items() if edge is not None},
                 )
-            result = message_of(found, self._add)
+            result = message_of(solved, self._add)
         else:
             result = gw.Result(ref=gw.Ref())
         alone = result.ref.id if result.WhichOneof("result") == "ref" else ""

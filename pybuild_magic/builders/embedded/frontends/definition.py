@@ -107,11 +107,11 @@ class Definition:
     def _node(self, digest: str, op: pb.Op) -> Node:
         inputs = tuple(Edge(self.nodes[item.digest], _index(item.index)) for item in op.inputs)
         meta = self._metadata[digest] if digest in self._metadata else pb.OpMetadata()
-        made = _op(op, self._layout)
+        node_op = _op(op, self._layout)
         return Node(
-            made,
+            node_op,
             inputs,
-            name=(meta.description.get(_NAME) or _default_name(made, inputs))[:_NAME_LENGTH],
+            name=(meta.description.get(_NAME) or _default_name(node_op, inputs))[:_NAME_LENGTH],
             platform="/".join(filter(None, (op.platform.OS, op.platform.Architecture, op.platform.Variant))),
             ignore_cache=meta.ignore_cache,
             location=self._location(digest),
@@ -142,11 +142,11 @@ def definition_of(edge: Edge, name: Callable[[str], str] | None = None) -> pb.De
     encoded: list[bytes] = []
     metadata: dict[str, pb.OpMetadata] = {}
     for node in walk(edge):
-        told = node
+        sent = node
         if name and isinstance(node.op, SourceOp) and _STORE in node.op.attrs:
             op = SourceOp(node.op.identifier, {**node.op.attrs, _STORE: name(node.op.attrs[_STORE])})
-            told = msgspec.structs.replace(node, op=op)
-        message = message_of(told, [(digests[id(item.node)], item.output) for item in node.inputs])
+            sent = msgspec.structs.replace(node, op=op)
+        message = message_of(sent, [(digests[id(item.node)], item.output) for item in node.inputs])
         data = wire(message)
         digest = digests[id(node)] = sha256(data)
         if digest not in metadata:
@@ -160,8 +160,8 @@ def definition_of(edge: Edge, name: Callable[[str], str] | None = None) -> pb.De
 
 def source_range(filename: str, text: str, ranges: Sequence[pb.Range]) -> SourceRange:
     """Return the lines spanned by the ranges of a source."""
-    start = min(found.start.line for found in ranges)
-    end = max(max(found.start.line, found.end.line) for found in ranges)
+    start = min(span.start.line for span in ranges)
+    end = max(max(span.start.line, span.end.line) for span in ranges)
     return SourceRange(filename, start, end, text)
 
 
