@@ -39,7 +39,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, site: Path) -> Shell:
     everything = freezing.installed
     monkeypatch.setattr(freezing, "installed", lambda paths: everything(paths or [str(site)]))
     monkeypatch.setattr(freezing, "providers", lambda paths: {"app": ["app"]})
-    monkeypatch.setattr(environment_commands, "_made", set())
+    monkeypatch.setattr(environment_commands, "_own_variables", set())
     return found
 
 
