@@ -1,1 +1,1 @@
-"""Ours and a real BuildKit, side by side: the scenarios of moby/buildkit-bench, and the ones that notebooks have."""
+"""Benchmarks of ours beside a real BuildKit: the scenarios of moby/buildkit-bench, and those of notebooks."""

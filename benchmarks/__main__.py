@@ -24,7 +24,7 @@ _CACHEONLY = ("-o", "type=cacheonly")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the scenarios that match; the exit code is 1 when a target is missed."""
+    """Run the scenarios that match, and return the exit code: 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help="what to run, by name or a part of one (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each (default: 3)")
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _noted(measure: Callable[[], Iterable[Any]]) -> Iterator[dict[str, Any]]:
-    """Measure, and yield the rows with the circumstances under which that began."""
+    """Measure, and yield the rows with the circumstances at the beginning of the measurement."""
     note = {MEASURED: circumstances()}
     for row in measure():
         yield (row if isinstance(row, dict) else asdict(row)) | note
@@ -92,7 +92,7 @@ def _without_note(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell_earlier(measured: dict[str, list[dict[str, Any]]], whole: dict[str, list[dict[str, Any]]]) -> None:
-    """Print which rows of the report are those of earlier runs, and how they were measured."""
+    """Print which rows of the report are from earlier runs, and how they were measured."""
     for kind, rows in whole.items():
         names = {row["name"] for row in measured[kind]}
         for row in rows:
@@ -103,7 +103,7 @@ def _tell_earlier(measured: dict[str, list[dict[str, Any]]], whole: dict[str, li
 def _figures(
     wanted: set[str], ours: Kernel, theirs: BuildKit, third: buildah.Buildah | None, scratch: Path, rounds: int
 ) -> Iterator[Callable[[], Iterable[Figure]]]:
-    """Yield what measures figures, which are no scenarios, each by itself."""
+    """Yield the functions that measure figures other than scenarios."""
     for name in registries.NAMES:
         if name in wanted:
             yield partial(registries.measure, name, ours, theirs, scratch)
@@ -124,7 +124,7 @@ def _figures(
 
 
 def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:
-    """A row for each peer but the last one, which is what the others are compared with."""
+    """Measure a scenario, and return a row for each peer but the last, with which the others are compared."""
     contexts = [fresh(scratch) for _ in range(scenario.at_once)]
     for context in contexts:
         context.mkdir()
@@ -133,7 +133,7 @@ def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) 
     peaks: dict[str, int] = dict.fromkeys(times, 0)
     for number in range(rounds):
         for peer in peers if number % 2 == 0 else reversed(peers):
-            if not scenario.warm:  # what is at another path is sent from the beginning
+            if not scenario.warm:  # a context at a new path is sent as a whole again
                 contexts = [context.rename(fresh(scratch)) for context in contexts]
             seconds, peak = _once(scenario, peer, contexts, scratch, first=number == 0)
             times[peer.name].append(seconds)
@@ -167,7 +167,7 @@ def _row(
 
 
 def _once(scenario: Scenario, peer: Peer, contexts: list[Path], scratch: Path, *, first: bool) -> tuple[float, int]:
-    """One measured build: (seconds, peak bytes)."""
+    """Measure one build, and return its seconds and peak bytes."""
     out = fresh(scratch)
     flags = [flag.format(out=out, context=contexts[0]) for flag in scenario.flags]
     if not scenario.warm or first:
@@ -175,7 +175,7 @@ def _once(scenario: Scenario, peer: Peer, contexts: list[Path], scratch: Path, *
     if scenario.warm or scenario.built:
         peer.build(scenario.dockerfile, contexts, _CACHEONLY if scenario.built else flags)
     peer.peak()
-    os.sync()  # what the build before has left to write is not this one's to wait for
+    os.sync()  # so that this build need not wait for the writes of the one before
     seconds = peer.build(scenario.dockerfile, contexts, flags)
     return seconds, peer.peak()
 

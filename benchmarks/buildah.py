@@ -1,4 +1,4 @@
-"""Buildah as a peer: `buildah build` as root, with overlayfs and without containers, its quickest way."""
+"""Buildah as a peer: `buildah build` as root, with overlayfs and without containers, which is its fastest way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scenarios import Scenario
 
 
 class Buildah:
-    """`buildah build`, with a store of its own that has the base image."""
+    """`buildah build`, with a separate store that has the base image."""
 
     name = "buildah"
 
@@ -28,19 +28,19 @@ class Buildah:
         self.load(baseimages.busybox().path, "busybox")
 
     def load(self, layout: Path, name: str) -> None:
-        """Copy a base image into its store."""
+        """Copy a base image into the store."""
         place = f"containers-storage:[overlay@{self._store}/root+{self._store}/run]localhost/{name}:latest"
         baseimages.skopeo("copy", f"oci:{layout}", place)
 
     def close(self) -> None:
-        """Unmount what it leaves mounted."""
+        """Unmount the directories that buildah leaves mounted."""
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for place in reversed(mounted):
             if place.startswith(f"{self._store}/"):
                 subprocess.run(["umount", place], check=True)
 
     def can(self, scenario: Scenario) -> bool:
-        """Whether it has what the scenario asks for: of exporters it has only a directory's, and no RUN --network."""
+        """Return whether buildah can do a scenario: it exports only to directories, and has no RUN --network."""
         return scenario.at_once == 1 and "-o" not in scenario.flags and "--network" not in scenario.dockerfile
 
     def reset(self) -> None:
@@ -59,7 +59,7 @@ class Buildah:
         return peak
 
     def _run(self, *arguments: str) -> float:
-        """Wall time in seconds; raises RuntimeError."""
+        """Run buildah, and return the wall time in seconds. Raises RuntimeError."""
         began = time.monotonic()
         with tempfile.TemporaryFile() as said:
             actions = [(os.POSIX_SPAWN_DUP2, said.fileno(), stream) for stream in (1, 2)]
@@ -74,6 +74,6 @@ class Buildah:
 
 
 def find(scratch: Path) -> Buildah | None:
-    """Buildah, where it is installed and there is root for its overlayfs."""
+    """Return buildah if it is installed and this is root, which its overlayfs needs."""
     program = shutil.which("buildah")
     return Buildah(program, scratch) if program and os.geteuid() == 0 else None

@@ -1,4 +1,4 @@
-"""Caches outside, written and read by each builder; and what attestations add to a build."""
+"""External caches, written and read by each builder; and the time that attestations add to a build."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .scenarios import CONTEXTS, RUNS
 NAMES = ("cache", "attestations")
 EXPORT = IMPORT = 0.5
 PROVENANCE, SBOM = 20.0, 2.0
-"""Milliseconds that all provenance costs, and seconds that the packages of an image take."""
+"""The targets: milliseconds for all provenance, and seconds for the packages of an image."""
 IMAGE = 1 << 30
-"""Bytes of that image."""
+"""The bytes of that image."""
 _STEPS = "WORKDIR /src\nCOPY . .\nRUN du -sh . && find . | wc -l\n" + "".join(
     f"RUN echo {number} >/{number}\n" for number in range(8)
 )
 
 
 def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path, rounds: int) -> list[Figure]:
-    """The figures of `cache` or of `attestations`."""
+    """Return the figures of `cache` or of `attestations`."""
     figures = _caches(kernel, engine, scratch, rounds) if name == "cache" else _attested(kernel, scratch, rounds)
     for figure in figures:
         figure.show()
@@ -36,9 +36,9 @@ def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path, rounds: 
 
 
 def _caches(kernel: Kernel, engine: BuildKit, scratch: Path, rounds: int) -> list[Figure]:
-    """A cache of 161 MB in eleven steps: what exporting it takes, and an import by a builder that has nothing.
+    """Measure the export of a cache of 161 MB from eleven steps, and its import by a builder that has nothing.
 
-    Each round is of steps that no builder has seen.
+    Each round has steps that no builder has seen.
     """
     context = fresh(scratch)
     context.mkdir()
@@ -56,7 +56,7 @@ def _caches(kernel: Kernel, engine: BuildKit, scratch: Path, rounds: int) -> lis
                     exported = exporter.build(dockerfile, [context], ("-o", "type=cacheonly", f"--cache-to={to}"))
                     if importer is kernel:
                         importer.reset()
-                    context = context.rename(fresh(scratch))  # what is at another path is sent from the beginning
+                    context = context.rename(fresh(scratch))  # a context at a new path is sent as a whole again
                     imported = importer.build(dockerfile, [context], ("-o", "type=cacheonly", f"--cache-from={of}"))
                     times.setdefault((kind, "export", who), []).append(exported)
                     times.setdefault((kind, "import", who), []).append(imported)
@@ -88,7 +88,7 @@ def _attested(kernel: Kernel, scratch: Path, rounds: int) -> list[Figure]:
 
 
 def _sbom(kernel: Kernel, scratch: Path) -> float:
-    """Seconds of the first scan of an image with Debian's packages, this Python's, and files to 1 GB."""
+    """Return the seconds of the first scan of an image with Debian's and this Python's packages, and 1 GB of files."""
     context, noise = fresh(scratch), random.Random(1)
     shutil.copytree(site.getsitepackages()[0], context / "packages", symlinks=True)
     size = sum(path.stat().st_size for path in context.rglob("*") if path.is_file() and not path.is_symlink())

@@ -1,4 +1,4 @@
-"""The chart of a benchmark run: how long ours takes, as a part of what BuildKit takes."""
+"""The chart of a benchmark run: the time of ours as a share of BuildKit's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .peers import Kernel
 
 
 def draw(rows: list[dict[str, Any]], path: Path, notes: list[str]) -> None:
-    """Write an SVG with one bar a scenario: the ratio of the medians; 1.0 is BuildKit's own time.
+    """Write an SVG with a bar for each scenario: the ratio of the medians, where 1.0 is BuildKit's own time.
 
-    `notes` tell how each row was measured: below the chart where all are the same, and else beside each bar.
+    `notes` say how each row was measured. If all are the same, the note is below the chart, and else beside each bar.
     """
     import matplotlib as mpl
 

@@ -1,7 +1,7 @@
 """A large environment: frozen, built cold, then with a changed source file, then with one more requirement.
 
-`large` proves it: the same Dockerfile is built as root, by an ordinary user and by BuildKit, and a notebook with a plot
-is verified in the image.
+`large` checks that it works: the same Dockerfile is built by root, by an ordinary user and by BuildKit, and a
+notebook with a plot is verified in the image.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from .peers import BuildKit, Kernel
 NAMES = ("environment", "large")
 REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "matplotlib", "polars", "jupyterlab")
 MORE = "networkx"
-"""A distribution that none of the others needs."""
+"""A distribution that no other distribution needs."""
 SOURCE = 1.0
-"""Seconds that a changed source file may cost."""
+"""The most seconds that a changed source file may cost."""
 LEAST = 60
-"""Distributions that make an environment a large one."""
+"""The least number of distributions in a large environment."""
 _BACKEND = """
 import pathlib, zipfile
 def get_requires_for_build_wheel(config_settings=None):
@@ -67,7 +67,7 @@ print(pd.Series(x[:, 0]).mean(), pl.Series(x[:, 0]).sum(), round(float(fit.coef_
 
 
 class Environment:
-    """Installed distributions, with a project of this machine among them, and what was frozen of them last."""
+    """Installed distributions, a project of this machine among them, and the context into which they are frozen."""
 
     def __init__(self, scratch: Path, requirements: Sequence[str] = REQUIREMENTS) -> None:
         self._python = _python_of_base(scratch)
@@ -90,7 +90,7 @@ class Environment:
         subprocess.run(command, check=True)
 
     def frozen(self) -> tuple[Frozen, float]:
-        """Freeze it into the context; the seconds that it took."""
+        """Freeze the environment into the context; return the result, and the seconds that it took."""
         shutil.rmtree(self.context, ignore_errors=True)
         began = time.monotonic()
         frozen = pybuild_magic.freeze(paths=[str(self.site)], base=DEBIAN, name="environment:1")
@@ -100,7 +100,7 @@ class Environment:
 
 
 def _python_of_base(scratch: Path) -> str:
-    """Return the exact version of the base's Python: some distributions want a late one of its series."""
+    """Return the exact version of the base's Python, since some distributions require a late one of its series."""
     os.environ["PYBUILD_HOME"] = str(scratch / "home")
     load_image(embedded_builder().store, debian_base().path, DEBIAN)
     code = "import platform; print(platform.python_version())"
@@ -108,7 +108,7 @@ def _python_of_base(scratch: Path) -> str:
 
 
 def measure(name: str, kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Path) -> Iterator[Figure]:
-    """Measure one of `NAMES`. Raises RuntimeError for what cannot be built, or is not the same."""
+    """Measure one of `NAMES`. Raises RuntimeError when a build fails or the results differ."""
     place = scratch / name
     place.mkdir()
     try:
@@ -131,7 +131,7 @@ def _steps(kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Pat
         peers.append(third)
     for peer in peers[1:]:
         peer.reset()
-    # A cache that nobody has filled yet: what earlier runs have fetched is not to count.
+    # Use a new, empty cache, so that the downloads of earlier runs do not count.
     cache = f"id={os.urandom(6).hex()},target=/root/.cache/"
     for step, title, target in (
         ("cold", "cold", None),
@@ -145,12 +145,12 @@ def _steps(kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Pat
         frozen, seconds = environment.frozen()
         dockerfile = frozen.dockerfile.replace("target=/root/.cache/", cache)
         flags = [word for word in frozen.flags if word not in ("-o", "type=image,rewrite-timestamp=true")]
-        flags = flags[2:]  # without its name
+        flags = flags[2:]  # without the image's name
         times: dict[str, float] = {}
         for peer in peers:
             more = () if peer is kernel else ("--network=host",)
             more += ("--allow=network.host",) if peer in (engine, fourth) else ()
-            # Debian's buildah knows no links.
+            # Debian's buildah does not know --link.
             text = dockerfile.replace("COPY --link ", "COPY ") if peer is third else dockerfile
             times[peer.name] = peer.build(text, [environment.context], [*flags, *more])
         note = ", ".join(f"{who} {taken:.1f} s" for who, taken in times.items())
@@ -162,8 +162,8 @@ def _steps(kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Pat
 
 
 def _large(engine: BuildKit, scratch: Path) -> Iterator[Figure]:
-    """Build it in three ways, and verify a notebook with a plot in what root has built."""
-    for folder in (scratch.parent, scratch):  # an ordinary user gets there
+    """Build the environment in three ways, and verify a notebook with a plot in the image that root has built."""
+    for folder in (scratch.parent, scratch):  # so that an ordinary user can read it
         folder.chmod(0o755)
     frozen, seconds = Environment(scratch).frozen()
     count = len(frozen.environment)

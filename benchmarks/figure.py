@@ -1,4 +1,4 @@
-"""One figure of what is no race with BuildKit over a scenario, with what it is held to."""
+"""A measured figure other than a scenario's ratio to BuildKit, with its target."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number; `target` is the most that it may be, None where nothing is set."""
+    """A measured number; `target` is the most that it may be, or None."""
 
     name: str
     title: str
     value: float
     unit: str
-    """What stands behind the number; "" for a ratio."""
+    """The text after the number; "" for a ratio."""
     target: float | None = None
     note: str = ""
 
     @property
     def missed(self) -> bool:
-        """Whether it is more than it may be."""
+        """Whether the number is above its target."""
         return self.target is not None and self.value > self.target
 
     def show(self) -> None:
-        """Print its row."""
+        """Print the row of the figure."""
         target = "" if self.target is None else f"≤ {self.target:g}"
         print(f"{self.title:50}{self.value:>9.3f}{self.unit:<9}{target:>8}  {self.note}".rstrip(), flush=True)

@@ -1,7 +1,7 @@
-"""The rungs of RUN against each other and against proot, and rootless builds against root's, in processes of their own.
+"""The rungs of RUN against each other and against proot, and rootless builds against root's, in separate processes.
 
-A rung is taken by the user and the place that have it: the tests' own ordinary user, with subordinate ids, with its
-one id, or where there are no namespaces.
+A rung is measured as the user who gets it: root, or the tests' ordinary user with subordinate IDs, with a single ID,
+or where there are no namespaces.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ WORK = {
 }
 TARGETS = {3: 1.3, 4: 1.2, 5: 2.5}
 WHO = {1: "", 3: "single", 4: "", 5: "traced"}
-"""Which user has the rung; "" for root."""
+"""The user who gets each rung; "" is root."""
 PROOT = 0
 NAMES = ("rungs", "rootless")
 ROOTLESS = 1.2
 
 
 def measure(name: str, scratch: Path, rounds: int) -> list[Figure]:
-    """The figures of `rungs` or of `rootless`. They need root, which becomes others."""
+    """Return the figures of `rungs` or of `rootless`. They need root, which can become other users."""
     if os.geteuid() != 0:
         print(f"{name}: left out, it is root that can build as others")
         return []
@@ -73,7 +73,7 @@ def _rungs(scratch: Path) -> list[Figure]:
 
 
 def _taken(rung: int, command: str, scratch: Path) -> tuple[float, float]:
-    """Seconds, and seconds of CPU, of one RUN on Debian, from a store that has the base and made no file of it."""
+    """Return the seconds and CPU seconds of a RUN on Debian, from a store with the base image not yet extracted."""
     if rung == PROOT:
         return _proot(command, scratch)
     context = scratch / "empty"
@@ -114,7 +114,7 @@ def _proot(command: str, scratch: Path) -> tuple[float, float]:
 
 
 def _rootless(scratch: Path, rounds: int) -> list[Figure]:
-    """Ours as an ordinary user with subordinate ids against ours as root, in turns."""
+    """Measure ours as an ordinary user with subordinate IDs against ours as root, in turns."""
     context = scratch / "rootless"
     context.mkdir()
     CONTEXTS["transfer"](context)
@@ -138,9 +138,9 @@ def _rootless(scratch: Path, rounds: int) -> list[Figure]:
 def build_as(
     user: str, bases: Sequence[BaseImage], builds: Sequence[Any], settings: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What `benchmarks.one` answers, run by root or a kind of ordinary user. Raises RuntimeError.
+    """Run `benchmarks.one` as root or as a kind of ordinary user, and return its answer. Raises RuntimeError.
 
-    `cpu` are the seconds of CPU of the builds, and of all that they ran.
+    `cpu` in the answer is the CPU seconds of the builds and of all processes that they ran.
     """
     command = [sys.executable, "-m", "benchmarks.one"]
     with user_place() as (state, home):
@@ -169,6 +169,6 @@ def build_as(
 
 
 def _cpu() -> float:
-    """Return the seconds of CPU, user's and system's, of all processes that were waited for."""
+    """Return the CPU seconds, user and system, of all processes that were waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""Whether a kernel that builds all day stays as small as it was: what 100 builds add to its memory."""
+"""The memory of a kernel that builds all day: how much 100 builds add to it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .scenarios import CONTEXTS
 NAMES = ("memory",)
 FIRST, BUILDS = 20, 100
 GROWTH = 10.0
-"""MiB: what an allocator may keep, and what a result is."""
+"""MiB, for what an allocator may keep and for the results."""
 
 
 def measure(kernel: Kernel, scratch: Path) -> list[Figure]:
-    """The growth of the kernel's peak from the first builds to the last, each of a file that has changed."""
+    """Measure how much the kernel's peak grows from the first builds to the last; each has a changed file."""
     context = scratch / "memory"
     context.mkdir()
     CONTEXTS["transfer"](context)

@@ -1,8 +1,8 @@
-"""Builds in a process of their own, of whatever user: takes what to do as JSON, and prints what became of each.
+"""Builds in a separate process, as any user: takes a JSON request on standard input, and prints a JSON answer.
 
-`bases` (name → archive) are loaded first; then each of `builds` ([Dockerfile, context, outputs], and more arguments of
-`build` as an object, if there are any) is built. The answer has their seconds, the digests of their images,
-and `loaded`, the seconds of CPU before the first of them.
+`bases` (name → archive) are loaded first; then each of `builds` is built: [Dockerfile, context, outputs], optionally
+followed by an object with further arguments of `build`. The answer has their seconds, the digests of their images,
+and `loaded`, the CPU seconds before the first build.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pybuild_magic.images.load import load_image
 
 
 def main() -> None:
-    """Do what standard input says."""
+    """Carry out the request on standard input."""
     job: dict[str, Any] = json.load(sys.stdin)
     os.environ["PYBUILD_HOME"] = tempfile.mkdtemp(prefix="home-")
     for name, layout in job["bases"].items():
@@ -38,7 +38,7 @@ def main() -> None:
         digests.append(result.image.digest if result.image else "")
     with Sandbox(embedded_builder().store) as sandbox:
         rung = sandbox.rung.number if sandbox.rung else 0
-    embedded_builder().close()  # waits for the process that has started all RUN, so that what they took is counted
+    embedded_builder().close()  # waits for the process that started every RUN, so that their CPU time is counted
     print(json.dumps({"times": times, "loaded": loaded, "digests": digests, "rung": rung}))
 
 

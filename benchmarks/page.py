@@ -1,4 +1,4 @@
-"""How long the page needs, in Chromium: a result drawn, trees opened and filtered, a long log read."""
+"""The time of the page in Chromium: drawing a result, opening and filtering trees, and reading a long log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 ENTRIES = 100_000
 FILES = 20_000
 _ANSWER = 25_000
-"""Entries of one answer of the kernel, as the component asks for them."""
+"""How many entries the component asks the kernel for at once."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One thing that a page does, and the milliseconds of its main thread, layout included, that it is held to."""
+    """An action of the page; `target` is the most milliseconds of its main thread, including layout."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ _FILTER = """(text) => {
 
 
 def measure(kernel: Kernel, scratch: Path, rounds: int) -> list[dict[str, Any]]:
-    """A row for each timing: medians of fresh pages, in which nothing has been compiled yet."""
+    """Return a row for each timing: the median over fresh pages, in which no script has been compiled yet."""
     drawn = _result(kernel, scratch)
     with browser() as chromium:
         taken = [_round(chromium, drawn) for _ in range(rounds)]
@@ -110,7 +110,7 @@ def _round(chromium: Browser, drawn: str) -> dict[str, float]:
 
 
 def _open(page: ResultPage, count: int) -> float:
-    """Open the tree of a result with so many entries, which come from its kernel."""
+    """Open the tree of a result with `count` entries, which come from the kernel."""
     page.page.evaluate(_KERNEL % _ANSWER, list(_answers(count)))
     page.draw(_tree(count))
     return page.page.evaluate(_OPEN, str(count)[:2])
@@ -121,7 +121,7 @@ def _filter(page: ResultPage, text: str) -> float:
 
 
 def _result(kernel: Kernel, scratch: Path) -> str:
-    """The document of a real build that exports 1,000 files."""
+    """Return the document of a real build that exports 1,000 files."""
     context = scratch / "page"
     for number in range(1000):
         folder = context / f"folder{number // 50}"
@@ -136,21 +136,21 @@ def _result(kernel: Kernel, scratch: Path) -> str:
 
 
 def _tree(count: int) -> str:
-    """The document of a build that exported more than a notebook keeps."""
+    """Return the document of a build that exported more files than a notebook keeps."""
     output = {"type": "local", "dest": "out", "files": [{"path": "usr", "type": "5", "mode": 0o755}]}
     counts = {"file_count": count, "file_bytes": count, "more_files": count}
     return json.dumps(json.loads(RECORDED) | {"fetch": "page", "outputs": [output | counts]})
 
 
 def _answers(count: int) -> Iterator[str]:
-    """What the kernel tells of them."""
+    """Yield the kernel's answers about the entries."""
     for begin in range(0, count, _ANSWER):
         entries = [("A", _entry(number)) for number in range(begin, min(count, begin + _ANSWER))]
         yield json.dumps({"columns": columns_of(entries), "total": count})
 
 
 def _entry(number: int) -> Entry:
-    """Each hundredth a directory, the others what is in it."""
+    """Return an entry: every hundredth is a directory, and the entries after it are in it."""
     package = f"usr/lib/python3/site-packages/package{number // 100:03}"
     if number % 100 == 0:
         return Entry(package, DIR, 0o755)

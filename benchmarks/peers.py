@@ -1,4 +1,4 @@
-"""Who is measured: our magic in a running kernel, and `docker buildx build` on a real BuildKit."""
+"""The builders that are measured: our magic in a running kernel, and `docker buildx build` on a real BuildKit."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class Peer(Protocol):
     name: str
 
     def reset(self) -> None:
-        """Let the next build find nothing cached but the base image.
+        """Make the next build find nothing cached but the base image.
 
-        Nothing is deleted for that: for minutes after thousands of files went, ext4 takes many times as long to make
-        as many new ones (it does not use their inodes again so soon, and looks at each), whoever makes them.
+        Nothing is deleted for this: for minutes after thousands of files were deleted, ext4 takes many times as long to
+        create as many new ones, since it does not reuse their inodes so soon but looks at each.
         """
         ...
 
     def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
-        """Build, once for each context and all at once; wall time in seconds. Raises RuntimeError."""
+        """Build each context, all at the same time, and return the wall time in seconds. Raises RuntimeError."""
         ...
 
     def peak(self) -> int:
-        """Bytes: the most memory that was in use since the last call."""
+        """Return the most bytes of memory in use since the last call."""
         ...
 
 
 class Kernel:
-    """`%%build` in a Jupyter kernel that runs already, with the embedded builder and a store of its own."""
+    """`%%build` in a Jupyter kernel that is already running, with the embedded builder and a separate store."""
 
     name = "pybuild_magic"
 
@@ -70,7 +70,7 @@ class Kernel:
         )
 
     def load(self, layout: Path, name: str) -> None:
-        """Load a base image into the store that is used now."""
+        """Load a base image into the current store."""
         self.run(f"_ = load_image(embedded_builder().store, {str(layout)!r}, {name!r})")
 
     def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
@@ -89,13 +89,13 @@ class Kernel:
         return _peak([self._pid])
 
     def timed(self, code: str) -> float:
-        """Run a cell; wall time in seconds. Raises RuntimeError."""
+        """Run a cell, and return the wall time in seconds. Raises RuntimeError."""
         began = time.monotonic()
         self.run(code)
         return time.monotonic() - began
 
     def run(self, code: str) -> str:
-        """Run a cell; what it printed. Raises RuntimeError."""
+        """Run a cell, and return its output. Raises RuntimeError."""
         printed: list[str] = []
 
         def output(message: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ class Kernel:
 
 
 class Client:
-    """`%%build --builder docker://` in the same kernel, on the engine that `docker buildx build` uses."""
+    """`%%build --builder docker://` in the same kernel, on the engine of `docker buildx build`."""
 
     name = "pybuild_magic on BuildKit"
 
@@ -129,7 +129,7 @@ class Client:
 
 
 class BuildKit:
-    """`docker buildx build`, as a command, on the engine of the tests, or on another."""
+    """The command `docker buildx build`, on the engine of the tests or on another."""
 
     name = "BuildKit"
 
@@ -169,7 +169,7 @@ class BuildKit:
 
 
 def _peak(pids: Sequence[int]) -> int:
-    """The sum of the processes' largest resident sizes since the last call, in bytes; sets them back."""
+    """Return the sum of the processes' peak resident sizes since the last call, in bytes, and reset them."""
     total = 0
     for pid in pids:
         try:
@@ -183,5 +183,5 @@ def _peak(pids: Sequence[int]) -> int:
 
 
 def fresh(scratch: Path) -> Path:
-    """A path in `scratch` that does not exist."""
+    """Return a path in `scratch` that does not exist."""
     return scratch / f"{os.urandom(6).hex()}"

@@ -1,4 +1,4 @@
-"""A large image pulled and run, and a small layer on it pushed back, with what was asked of the registry."""
+"""A large image pulled and run, and a small layer pushed back on top of it, with the requests to the registry."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .peers import BuildKit, Kernel
 
 NAMES = ("pull", "push-back")
 FOLDERS, FILES, SIZE, NOISE = 4, 5_000, 130_000, 41_000
-"""Layers, files of each, bytes of a file, and how many of them gzip cannot make smaller: 2.6 GB, 820 MB packed."""
+"""Layers, files of each, bytes of a file, and how many of these are incompressible: 2.6 GB, or 820 MB packed."""
 PULL, PUSH_BACK = 0.2, 2.0
 
 
 def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path) -> list[Figure]:
-    """The figures of `pull` or of `push-back`."""
+    """Return the figures of `pull` or of `push-back`."""
     figures = _pull(kernel, engine, scratch) if name == "pull" else _push_back(kernel, engine, scratch)
     for figure in figures:
         figure.show()
@@ -29,7 +29,7 @@ def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path) -> list[
 
 @contextmanager
 def _base(kernel: Kernel, scratch: Path, part: int) -> Iterator[tuple[Registry, str, Path]]:
-    """A registry with an image of which no builder has a layer; `part` makes it smaller by so many times."""
+    """Yield a registry with an image of which no builder has a layer; the image is divided by `part` in size."""
     context, noise = scratch / f"base{part}", random.Random()
     for folder in range(FOLDERS):
         (context / f"d{folder}").mkdir(parents=True)
@@ -46,7 +46,7 @@ def _base(kernel: Kernel, scratch: Path, part: int) -> Iterator[tuple[Registry, 
 
 
 def _pull(kernel: Kernel, engine: BuildKit, scratch: Path) -> list[Figure]:
-    """One round: what a builder has fetched it has, and the image is made anew for each run of the benchmark."""
+    """Measure one round only, since a builder keeps what it has fetched; each benchmark run makes a new image."""
     with _base(kernel, scratch, 1) as (_, image, context):
         dockerfile, flags = f"FROM {image}\nRUN du -s /d0\n", ("-o", "type=cacheonly")
         kernel.reset()
@@ -65,7 +65,7 @@ def _push_back(kernel: Kernel, engine: BuildKit, scratch: Path) -> list[Figure]:
             seconds = peer.build(f"FROM {image}\nCOPY --link foo /foo\n", [context], output)
             asked = place.requests()[seen:]
             fetched = [one for one in asked if one.method == "GET" and re.search("/base/blobs/", one.path)]
-            layers = max(0, len(fetched) - 1)  # one of them is the config
+            layers = max(0, len(fetched) - 1)  # one of the blobs is the config
             note = f"{len(asked)} requests, {layers} layers fetched"
             held = PUSH_BACK if who == "ours" else None
             figures.append(Figure(f"push-back-{who}", f"COPY --link pushed back, {who}", seconds, " s", held, note))

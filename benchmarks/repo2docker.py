@@ -1,6 +1,7 @@
-"""repo2docker as a peer: it gives a Dockerfile to `docker buildx build`, as it is, on the same BuildKit.
+"""repo2docker as a peer: it passes a Dockerfile unchanged to `docker buildx build` on the same BuildKit.
 
-What it makes of other files fetches micromamba from conda's own site, which a machine may not reach; `why_not` tells.
+For other files, it makes a Dockerfile that fetches micromamba from conda's site, which a machine may not reach:
+`why_not` says so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _NETWORK = ("--network=host", "--allow=network.host")
 
 
 class Repo2Docker:
-    """`repo2docker --no-run` of a directory that has a Dockerfile."""
+    """`repo2docker --no-run` on a directory with a Dockerfile."""
 
     name = "repo2docker"
 
@@ -28,7 +29,7 @@ class Repo2Docker:
         self._engine = engine
         self._scratch = scratch
         self._cold: tuple[str, ...] = ()
-        # It calls `docker`, and the engine's directory of programs has a whole Debian's.
+        # repo2docker calls `docker`: link that client alone, since its directory has all programs of a Debian.
         self._programs = scratch / "programs"
         self._programs.mkdir()
         (self._programs / "docker").symlink_to(engine.engine.client)
@@ -37,7 +38,7 @@ class Repo2Docker:
         self._cold = ("--no-cache",)
 
     def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
-        """Build one context; wall time in seconds. Raises RuntimeError."""
+        """Build one context, and return the wall time in seconds. Raises RuntimeError."""
         cold, self._cold = self._cold, ()
         repository = fresh(self._scratch)
         shutil.copytree(contexts[0], repository)
@@ -48,7 +49,7 @@ class Repo2Docker:
         return 0
 
     def why_not(self, base: str, requirements: Sequence[str]) -> str:
-        """Return why it cannot make an image of these requirements itself; "" if it can."""
+        """Return why repo2docker cannot make an image of these requirements itself; "" if it can."""
         repository = fresh(self._scratch)
         repository.mkdir()
         (repository / "requirements.txt").write_text("\n".join(requirements))
@@ -64,7 +65,7 @@ class Repo2Docker:
         lines = [f"c.DockerEngine.extra_buildx_build_args = {list(flags)!r}"]
         settings.write_text("\n".join([*lines, *([f"c.Repo2Docker.base_image = {base!r}"] if base else [])]))
         image = f"bench-{repository.name}"
-        # It refuses to be run by root without another user's id for the image.
+        # As root, repo2docker refuses to run without another user's ID for the image.
         who = ("--user-id=1000", "--user-name=jovyan")
         command = [str(self._program), f"--config={settings}", *who, "--no-run", f"--image-name={image}"]
         began = time.monotonic()
@@ -85,7 +86,7 @@ class Repo2Docker:
 
 
 def find(engine: BuildKit, scratch: Path) -> Repo2Docker:
-    """Install repo2docker into an environment of its own. Raises CalledProcessError where no index has it."""
+    """Install repo2docker into a separate environment. Raises CalledProcessError if no index has it."""
     place = scratch / "repo2docker"
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     subprocess.run([str(place / "bin/pip"), "install", "-q", "jupyter-repo2docker"], check=True)

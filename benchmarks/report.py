@@ -1,4 +1,4 @@
-"""results.json and its chart: rows of several runs, each with the day, commit and load of its own measurement."""
+"""results.json and its chart: the rows of several runs, each with the day, commit and load of its measurement."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .peers import Client, Kernel
 
 Row = dict[str, Any]
 MEASURED = "measured"
-"""The field of a row that tells when, at which commit and under which load it was measured."""
+"""The field of a row with the day, the commit and the load of its measurement."""
 
 
 def circumstances() -> dict[str, Any]:
-    """Return the circumstances of a measurement that begins now; `load` is what the machine does besides."""
+    """Return the circumstances of a measurement that begins now; `load` is that of other work on the machine."""
     return {"date": time.strftime("%Y-%m-%d"), "commit": _commit(), "load": round(os.getloadavg()[0], 2)}
 
 
@@ -32,12 +32,12 @@ def described(row: Row) -> str:
 def write(out: Path, machine: dict[str, Any], measured: dict[str, list[Row]]) -> dict[str, list[Row]]:
     """Write results.json and the chart, and return all rows by kind.
 
-    Rows of an earlier run stay, with their own circumstances, where this one has not measured anew.
+    Rows that this run has not measured stay from earlier runs, with their circumstances.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.json"
     earlier: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    whole = {key: earlier[key] for key in ("date", "load") if key in earlier}  # of a file that had them once for all
+    whole = {key: earlier[key] for key in ("date", "load") if key in earlier}  # older files have one for all rows
     kinds: dict[str, list[Row]] = {}
     for kind, rows in measured.items():
         kept = [{MEASURED: whole, **row} for row in earlier.get(kind, [])]
@@ -51,7 +51,7 @@ def write(out: Path, machine: dict[str, Any], measured: dict[str, list[Row]]) ->
 
 
 def _commit() -> str:
-    """Return the commit that is measured, with a mark where files differ from it; "" outside of a repository."""
+    """Return the measured commit, marked if files differ from it; "" outside of a repository."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""What it takes to run a process on an image beside `docker run`, and to start a kernel in one beside the machine's."""
+"""The time to run a process on an image, beside `docker run`, and to start a kernel in one, beside a local kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .peers import BuildKit, Kernel
 
 NAMES = ("run", "kernel")
 RUN, SANDBOX, START = 40.0, 15.0, 0.3
-"""Milliseconds of a run, and of those the sandbox's; seconds that a kernel in an image may start later."""
+"""The targets: milliseconds of a run and of its sandbox, and seconds that a kernel in an image may start later."""
 _RUNS = 20
 _IMAGE, _SPEC = "bench-kernel", "pybuild-bench"
 _DOCKERFILE = """FROM debian-python
@@ -43,7 +43,7 @@ def sandboxed(count):
 
 
 def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path, rounds: int) -> Iterator[Figure]:
-    """The figures of a name, each shown as it comes."""
+    """Yield the figures of a name, and print each as it comes."""
     for figure in _run(kernel, engine) if name == "run" else _kernel(kernel, scratch, rounds):
         figure.show()
         yield figure
@@ -57,7 +57,7 @@ def _median(count: int, once: Callable[[], float]) -> float:
 def _run(kernel: Kernel, engine: BuildKit) -> Iterator[Figure]:
     kernel.run(_PREPARE)
     ours, theirs = [], []
-    for _ in range(_RUNS):  # in turns: what else the machine does is for both
+    for _ in range(_RUNS):  # in turns, so that other work on the machine affects both
         ours.append(kernel.timed("%build run busybox true"))
         began = time.monotonic()
         engine.engine.docker("run", "--rm", "busybox", "true")
@@ -84,7 +84,7 @@ def _kernel(kernel: Kernel, scratch: Path, rounds: int) -> Iterator[Figure]:
 
 
 def _first_cell(name: str, where: Path) -> float:
-    """Seconds from the start of a kernel until its first cell has run."""
+    """Return the seconds from the start of a kernel until its first cell has run."""
     began = time.monotonic()
     manager, client = start_new_kernel(kernel_name=name, cwd=str(where), startup_timeout=120)
     client.execute_interactive("1", timeout=60)

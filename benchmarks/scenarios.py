@@ -1,4 +1,4 @@
-"""What is measured: a context, a Dockerfile and flags, the same for every builder."""
+"""The scenarios: a context, a Dockerfile and flags, the same for every builder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Scenario:
-    """One measurement. `target` is the ratio to BuildKit that ours is held to, None where none is set."""
+    """A scenario; `target` is the highest ratio to BuildKit's time that ours may have, or None."""
 
     name: str
     title: str
@@ -26,16 +26,16 @@ class Scenario:
     context: str = "foo"
     """The name of a context in `CONTEXTS`."""
     flags: tuple[str, ...] = ()
-    """`{out}` stands for a fresh path."""
+    """Flags of the build; `{out}` stands for a fresh path."""
     warm: bool = False
-    """Built once before, unmeasured, so that everything is cached."""
+    """Whether it is first built unmeasured, so that everything is cached."""
     built: bool = False
-    """Built once before with `type=cacheonly`, unmeasured, so that only the export is measured."""
+    """Whether it is first built unmeasured with `type=cacheonly`, so that only the export is measured."""
     at_once: int = 1
-    """How many builds run at the same time, each with a context of its own."""
+    """How many builds run at the same time, each with its own context."""
     target: float | None = None
     client: bool = False
-    """Whether files go to the builder or come back: then our client of BuildKit is measured too."""
+    """Whether files are sent to the builder or back, in which case our client of BuildKit is measured too."""
 
 
 def _foo(root: Path) -> None:
@@ -44,7 +44,7 @@ def _foo(root: Path) -> None:
 
 
 def _transfer(root: Path) -> None:
-    """5,009 files, 161 MB: the context of moby/buildkit-bench."""
+    """Write 5,009 files of 161 MB: the context of moby/buildkit-bench."""
     below = root / "subdir1/subdir2"
     below.mkdir(parents=True)
     (root / "subdir1/file1.txt").write_bytes(b"foo")
@@ -58,7 +58,7 @@ def _transfer(root: Path) -> None:
 
 
 def _many(root: Path) -> None:
-    """100,000 small files in 1,000 directories."""
+    """Write 100,000 small files in 1,000 directories."""
     for folder in range(1000):
         below = root / f"d{folder:03d}"
         below.mkdir()

@@ -1,4 +1,4 @@
-"""Puts the tracer into the wheel of its machine, and into editable installs."""
+"""The build hook that puts the tracer into the wheel of its machine, and into editable installs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import build
 
 _PLATFORMS = "manylinux_2_17_{0}.manylinux2014_{0}.musllinux_1_1_{0}"
-"""A static program needs no C library: it runs wherever either wheel does."""
+"""The program is static and needs no C library, so the wheel is for glibc and for musl."""
 
 
 class TracerHook(BuildHookInterface[Any]):
-    """Builds what is not built yet; a wheel without the tracer is for any machine."""
+    """Builds the tracer if need be. A wheel without the tracer is for any machine."""
 
     def dependencies(self) -> list[str]:
-        """The compiler, when there is something to compile."""
+        """Return the compiler, if there is something to compile."""
         arch = build.architecture()
         return ["ziglang>=0.13"] if self.target_name == "wheel" and arch and not build.is_built(arch) else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Called by hatchling with what it is about to make."""
+        """Add the tracer and the platform tag to `build_data`; hatchling calls this before it builds."""
         arch = build.architecture()
         if self.target_name != "wheel" or arch is None:
             return
