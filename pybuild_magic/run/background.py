@@ -98,11 +98,11 @@ class BackgroundRun:
         self._record.remove()
 
     def exec(self, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
-        """Run another process beside it: `exec("psql", "-c", "…", user="postgres", env={"A": "1"})`."""
+        """Run another process in the same sandbox: `exec("psql", "-c", "…", user="postgres", env={"A": "1"})`."""
         return self.entered(command, options_of(arguments)).captured(show)
 
     def entered(self, command: tuple[str, ...], options: RunOptions) -> Entered:
-        """Return another process beside it, not yet started. Raises UsageError."""
+        """Return another process for the same sandbox, not yet started. Raises UsageError."""
         return Entered(self._record.fresh(), command, options)
 
     def __repr__(self) -> str:
@@ -200,7 +200,7 @@ def list_runs(*, ended: bool = False) -> list[Record]:
 
 
 class Entered:
-    """Another process beside the one of a run."""
+    """Another process in the sandbox of a run."""
 
     def __init__(self, record: Record, command: tuple[str, ...], options: RunOptions) -> None:
         if not command:

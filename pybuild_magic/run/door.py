@@ -33,7 +33,7 @@ class Signal(msgspec.Struct, frozen=True, tag="signal"):
 
 
 class Enter(msgspec.Struct, frozen=True, tag="enter"):
-    """Start another process, whose channel and streams are the descriptors sent with the request."""
+    """Start another process in the sandbox; its channel and streams are the descriptors sent with the request."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()

@@ -170,7 +170,7 @@ class Host:
         self.hold.stop(number or self.container.stop_signal)
 
     def enter(self, request: Enter, fds: Sequence[int]) -> None:
-        """Start another process beside it."""
+        """Start another process in the same sandbox."""
         spec = self.spec
         if spec is None or len(fds) < 3:
             raise UsageError("The run has not begun.")

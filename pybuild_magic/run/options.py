@@ -231,7 +231,7 @@ EXEC_FLAGS = tuple(
     for flag in FLAGS
     if flag.name in ("env", "env-file", "interactive", "privileged", "stdin", "tty", "user", "workdir")
 )
-"""The flags of a process that is started beside another, as by `docker exec`."""
+"""The flags of another process in the sandbox of a run, as for `docker exec`."""
 
 
 def options_from(argv: Sequence[str], table: Sequence[RunFlag] = FLAGS, **more: Any) -> tuple[RunOptions, list[str]]:
