@@ -70,7 +70,7 @@ class SourcePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def decode(data: bytes, name: str) -> SourcePolicy:
-    """Read the policy in the JSON (with protobuf's names) of the file `name`. Raises UsageError when there is none."""
+    """Read the policy in the JSON (with protobuf's names) of the file `name`. Raises UsageError for anything else."""
     try:
         document = msgspec.json.decode(data)
         for rule in document.get("rules") or ():

@@ -1,4 +1,4 @@
-"""A running request, for whoever may have to stop it: the socket that it uses."""
+"""A running request, seen by a thread that may have to stop it: the socket that it uses."""
 
 from __future__ import annotations
 

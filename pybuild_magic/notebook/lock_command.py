@@ -29,7 +29,7 @@ def lock_dockerfile(words: Sequence[str], dockerfile: str | None = None, context
 
 
 def lock_with(options: BuildOptions) -> Table:
-    """Lock the sources of what the options build, and return a report."""
+    """Lock the sources of the build that the options describe, and return a report."""
     cancel = Cancel()
     return told(write_lock(options, open_progress(options, cancel), cancel))
 

@@ -68,14 +68,14 @@ def _tail(members: dict[str, Any], subject: Descriptor | None, annotations: dict
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Return the manifest in `data`. Raises SourceError when there is none, or it names an invalid digest."""
+    """Return the manifest in `data`. Raises SourceError for other data, and for a manifest with an invalid digest."""
     manifest = _decode(data, Manifest, "manifest")
     _check((manifest.config, *manifest.layers), "manifest")
     return manifest
 
 
 def decode_index(data: bytes) -> Index:
-    """Return the index in `data`. Raises SourceError when there is none, or it names an invalid digest."""
+    """Return the index in `data`. Raises SourceError for other data, and for an index with an invalid digest."""
     index = _decode(data, Index, "index")
     _check(index.manifests, "index")
     return index

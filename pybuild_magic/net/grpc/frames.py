@@ -1,4 +1,4 @@
-"""Frames of HTTP/2: their numbers, how they are made, and what is no frame at all (RFC 9113, sections 4 to 7)."""
+"""Frames of HTTP/2: their types, making them, and rejecting malformed ones (RFC 9113, sections 4 to 7)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SETTING_PUSH, SETTING_STREAMS, SETTING_WINDOW, SETTING_HEADERS = 2, 3, 4, 6
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, CANCEL, COMPRESSION_ERROR = 1, 3, 6, 8, 9
 
 FRAME_SIZE = 16384
-"""Bytes of a frame's payload, the smallest that everybody takes."""
+"""The most bytes in the payload of a frame that every peer has to accept."""
 MAX_WINDOW = (1 << 31) - 1
 
 Field = tuple[bytes, bytes]
 
 
 class ProtocolError(Exception):
-    """Bytes that are no HTTP/2, or not what gRPC makes of it; `code` is what GOAWAY tells the peer of it."""
+    """Bytes that are not valid HTTP/2, or not as gRPC uses it; `code` is sent to the peer in GOAWAY."""
 
     def __init__(self, message: str, code: int = PROTOCOL_ERROR) -> None:
         super().__init__(message)
@@ -36,12 +36,12 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def reset(stream: int, code: int) -> bytes:
-    """Return the frame that gives a stream up."""
+    """Return the frame that aborts a stream."""
     return frame(RST_STREAM, 0, stream, struct.pack(">I", code))
 
 
 def data_frames(stream: int, parts: deque[memoryview], count: int) -> list[Buffer]:
-    """Frames with the next `count` bytes of `parts`, which are taken out of it."""
+    """Return frames with the next `count` bytes of `parts`, and remove these bytes from `parts`."""
     full = struct.pack(">I", FRAME_SIZE)[1:] + struct.pack(">BBI", DATA, 0, stream)
     frames: list[Buffer] = []
     while count:
@@ -66,7 +66,7 @@ def _frame_head(stream: int, length: int) -> bytes:
 
 
 def headers(stream: int, fields: Iterable[Field], *, end: bool = False) -> bytes:
-    """HEADERS of literal fields, which no table of the peer remembers."""
+    """Return HEADERS with literal fields, which the peer does not store in its table."""
     block = b""
     for name, value in fields:
         block += b"\x00" + _length(len(name)) + name + _length(len(value)) + value
@@ -80,14 +80,14 @@ def headers(stream: int, fields: Iterable[Field], *, end: bool = False) -> bytes
 
 
 def number(payload: memoryview) -> int:
-    """Return the content of a frame that is a number of 32 bits. Raises ProtocolError."""
+    """Return the number of 32 bits that is the content of a frame. Raises ProtocolError."""
     if len(payload) != 4:
         raise ProtocolError(f"a number of {len(payload)} bytes", FRAME_SIZE_ERROR)
     return int.from_bytes(payload, "big")
 
 
 def widened(window: int, count: int) -> int:
-    """Return a window with `count` bytes more, which may be less than none (section 6.9.2). Raises ProtocolError."""
+    """Return a window with `count` bytes more; it may still be negative (section 6.9.2). Raises ProtocolError."""
     if window + count > MAX_WINDOW:
         raise ProtocolError("a window of more than 2 GiB", FLOW_CONTROL_ERROR)
     return window + count

@@ -1,10 +1,10 @@
-"""HTTP/2 as gRPC uses it, on one connection, made for streams of very many small messages and very large files.
+"""HTTP/2 as gRPC uses it, on one connection, built for streams of very many small messages and of very large files.
 
-BuildKit calls its client back over such a connection, and a context of 100,000 files is 300,000 messages on it.
-grpcio needs a pass through its completion queue for each (measured: 190 µs on a busy machine, where 100,000
-messages of 90 bytes took 19 s); here a handler sends as many messages as it has in one system call, in memory
-flat in their size. What a peer may legally send is taken, and what it may not ends the connection with GOAWAY.
-Compressed messages, which gRPC sends only to those who ask for them, are refused. Source: RFC 9113, RFC 7541, gRPC
+BuildKit calls its client back over such a connection, and a context of 100,000 files is 300,000 messages on it. grpcio
+needs a pass through its completion queue for each (measured: 190 µs on a busy machine, where 100,000 messages of 90
+bytes took 19 s). Here, a handler sends all the messages that it has in one system call, and memory does not grow with
+their size. Everything that a peer may legally send is accepted; anything else ends the connection with GOAWAY.
+Compressed messages, which gRPC sends only to peers that ask for them, are refused. Source: RFC 9113, RFC 7541, gRPC
 over HTTP/2.
 """
 
@@ -56,21 +56,21 @@ from .stream import STREAM_WINDOW, Call, CallCancelled
 _DEFAULT_WINDOW = 65535
 _REFILL = 1 << 24
 _AT_ONCE = 32
-"""Frames in one write: 512 KiB."""
+"""The most frames in one write: 512 KiB."""
 _MAX_HEADERS = 16 << 20
 
 
 class Connection:
-    """One side of a connection on a wire; what a server's and a client's have in common."""
+    """One side of a connection on a wire: the common part of a server and a client."""
 
     greeting = b""
     """The bytes that this side sends first."""
     expected = b""
     """The bytes that the peer has to send first."""
     max_message = 64 << 20
-    """Bytes of a message of the peer's."""
+    """The most bytes of a message from the peer."""
     max_calls = 1000
-    """Calls that the peer may make at once."""
+    """The most calls that the peer may make at once."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -82,23 +82,23 @@ class Connection:
         self._received = 0
         self._calls: dict[int, Call] = {}
         self._last = 0
-        """The newest stream of the peer's."""
+        """The newest stream that the peer opened."""
         self._going = False
-        """Whether the peer takes no new calls."""
+        """Whether the peer accepts no new calls."""
         self._streams = MAX_WINDOW
-        """Calls that the peer takes at once."""
+        """The most calls that the peer accepts at once."""
         self._header_bytes = MAX_WINDOW
-        """Bytes of headers that the peer takes, as it counts them."""
+        """The most bytes of headers that the peer accepts, as `fits` counts them."""
         self._buffer = bytearray()
         self._headers: tuple[int, int, bytearray] | None = None
         self._closed = False
         self.broken: Exception | None = None
-        """Why the connection ended, when it did by itself."""
+        """The error that ended the connection; None unless it ended by itself."""
         self.heard = time.monotonic()
-        """When the peer has last sent anything, in the time of `time.monotonic`."""
+        """The time of `time.monotonic` at which the peer last sent anything."""
 
     def greet(self) -> None:
-        """Send what comes before all else. Raises CallCancelled when the connection has ended."""
+        """Send the greeting and our settings. Raises CallCancelled when the connection has ended."""
         chosen = ((SETTING_PUSH, 0), (SETTING_WINDOW, STREAM_WINDOW), (SETTING_STREAMS, self.max_calls))
         settings = b"".join(struct.pack(">HI", name, value) for name, value in chosen)
         grant = struct.pack(">I", MAX_WINDOW - _DEFAULT_WINDOW)
@@ -136,7 +136,7 @@ class Connection:
             call.end(cancelled=True)
 
     def send_data(self, call: Call, buffers: Iterable[Buffer]) -> None:
-        """Send `buffers` as DATA frames, as far as both windows allow, and wait for more."""
+        """Send `buffers` as DATA frames, waiting whenever the window of the call or the connection is used up."""
         parts = deque(buffer if isinstance(buffer, memoryview) else memoryview(buffer) for buffer in buffers)
         left = sum(map(len, parts))
         while left:
@@ -244,11 +244,11 @@ class Connection:
             self._flow.notify_all()
 
     def _take_goaway(self, payload: memoryview) -> None:
-        """The peer takes no more calls: those it has not begun with end at once, the others go on."""
+        """Note that the peer accepts no more calls: end those that it has not begun; the others go on."""
         last = number(payload[:4]) & MAX_WINDOW
         with self._flow:
             self._going = True
-            # A peer's own calls have numbers of their own, and go on.
+            # Calls that the peer made are numbered separately, and go on.
             unseen = [call for number, call in self._calls.items() if number > last and self.is_ours(number)]
             self._flow.notify_all()
         for call in unseen:
@@ -314,7 +314,7 @@ class Connection:
         self.take_headers(stream, metadata, ended=bool(first & END_STREAM))
 
     def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
-        """Headers of the peer have arrived; `ended` when nothing follows them (for the connection's reader)."""
+        """Take headers from the peer; `ended` when nothing follows them. Called by the connection's reader."""
         raise NotImplementedError
 
     def is_ours(self, stream: int) -> bool:
@@ -327,11 +327,13 @@ class Connection:
         return self._closed
 
     def get(self, stream: int) -> Call | None:
-        """Return the call on a stream that has not ended."""
+        """Return the call on a stream; None when there is none, or it has ended."""
         return self._calls.get(stream)
 
     def add(self, call: Call) -> bool:
-        """Take a call in, ours as soon as the peer takes one more; False when the connection takes none any more."""
+        """Add a call; wait with one of ours until the peer accepts one more. Return False when no more calls are
+        accepted.
+        """
         with self._flow:
             if self.is_ours(call.stream):
                 self._flow.wait_for(lambda: len(self._calls) < self._streams or self._closed or self._going)
@@ -349,7 +351,7 @@ class Connection:
         return sum(len(name) + len(value) + 32 for name, value in fields) <= self._header_bytes
 
     def forget(self, call: Call) -> None:
-        """The call has ended; whoever waits to send on it is woken."""
+        """Remove a call that has ended, and wake threads that wait to send."""
         with self._flow:
             self._calls.pop(call.stream, None)
             self._flow.notify_all()

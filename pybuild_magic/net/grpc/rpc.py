@@ -24,7 +24,7 @@ _MAX_STREAM = (1 << 31) - 1
 
 
 class GrpcError(Exception):
-    """The answer of a call that has no result: a status code of gRPC and its message."""
+    """The answer of a call without a result: a status code of gRPC and its message."""
 
     def __init__(self, code: int, message: str, details: bytes = b"") -> None:
         """`details` is a `google.rpc.Status`."""
@@ -35,11 +35,11 @@ class GrpcError(Exception):
 
 
 Handler = Callable[[Call], None]
-"""Answers one call. What it raises becomes the call's status."""
+"""Answers one call. An exception that it raises becomes the call's status."""
 
 
 class Server(Connection):
-    """Serves `handlers`, by path (`/package.Service/Method`), on a wire until it ends; see `run`."""
+    """Serves `handlers`, by path (`/package.Service/Method`), on a wire while `run` runs."""
 
     expected = PREFACE
 
@@ -56,9 +56,9 @@ class Server(Connection):
         max_message: int = Connection.max_message,
         max_calls: int = Connection.max_calls,
     ) -> None:
-        """`failed` hears what handlers raise that is no GrpcError and no CallCancelled.
+        """Serve `handlers`; `failed` gets the exceptions of handlers other than GrpcError and CallCancelled.
 
-        A larger message than `max_message` bytes, or more calls at once than `max_calls`, end the connection.
+        A message of more than `max_message` bytes ends the connection, and so do more than `max_calls` calls at once.
         """
         super().__init__(wire)
         self.max_message = max_message
@@ -69,7 +69,7 @@ class Server(Connection):
 
     def run(self) -> None:
         """See Connection."""
-        with contextlib.suppress(CallCancelled):  # reading tells that too
+        with contextlib.suppress(CallCancelled):  # `run` meets the same error
             self.greet()
         super().run()
 
@@ -81,7 +81,7 @@ class Server(Connection):
                 thread.join(5)
 
     def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
-        """See Connection: a call begins."""
+        """Begin a call. See Connection."""
         call = Call(self, stream)
         call.metadata = metadata
         if ended:
@@ -119,7 +119,7 @@ class Server(Connection):
                 trailers.append((_MESSAGE.encode(), quote(message[:4000], safe=_SAFE).encode()))
             frames: list[Buffer] = [headers(call.stream, trailers, end=True)]
             if not call.ended:
-                # What the peer still sends on the stream is of no use any more.
+                # The peer need not send the rest of the stream.
                 frames.append(reset(call.stream, 0))
             with contextlib.suppress(CallCancelled):
                 self.write(frames)
@@ -144,13 +144,13 @@ class Client(Connection):
         ]
         self._next = 1
         self._opening = threading.Lock()
-        with contextlib.suppress(CallCancelled):  # reading tells that too
+        with contextlib.suppress(CallCancelled):  # `run` meets the same error
             self.greet()
         self._thread = threading.Thread(target=self._read, name="pybuild-grpc", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ProtocolError):  # whoever calls is told
+        with contextlib.suppress(OSError, ProtocolError):  # calls raise this error
             self.run()
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class Client(Connection):
 
     @property
     def lost(self) -> GrpcError:
-        """Why there is no connection any more."""
+        """The error of calls after the connection has ended."""
         if self.broken:
             return GrpcError(UNAVAILABLE, reason(self.broken))
         going = "the daemon is shutting down" if self._going else "the connection was closed"
@@ -190,7 +190,7 @@ class Client(Connection):
         return call
 
     def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
-        """See Connection: an answer begins, or ends."""
+        """Begin or end an answer. See Connection."""
         call = self.get(stream)
         if call is None:
             return
@@ -201,24 +201,24 @@ class Client(Connection):
 
 
 class ClientCall(Call):
-    """One call of ours."""
+    """A call that this side makes."""
 
     def __init__(self, client: Client, stream: int) -> None:
         super().__init__(client, stream)
         self._client = client
 
     def ask(self, request: bytes) -> ClientCall:
-        """Send the one message of the request. Raises GrpcError."""
+        """Send the only message of the request. Raises GrpcError."""
         try:
             self.send(prefixed(request))
             self.finish()
         except CallCancelled as error:
-            # The peer may have given its answer, an error, before it had read the question.
+            # The peer may have answered with an error before it read the whole request.
             self.check(error)
         return self
 
     def messages(self, timeout: float | None = None) -> Iterator[bytes]:
-        """Yield the messages of the answer, which has to be complete within `timeout` seconds. Raises GrpcError."""
+        """Yield the messages of the answer, which must be complete within `timeout` seconds. Raises GrpcError."""
         until = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
@@ -234,14 +234,14 @@ class ClientCall(Call):
         self.check()
 
     def answer(self, timeout: float | None = None) -> bytes:
-        """Return the one message of the answer. Raises GrpcError."""
+        """Return the only message of the answer. Raises GrpcError."""
         answers = list(self.messages(timeout))
         if len(answers) != 1:
             raise GrpcError(INTERNAL, f"the answer has {len(answers)} messages")
         return answers[0]
 
     def check(self, cancelled: CallCancelled | None = None) -> None:
-        """Raise GrpcError unless the call has ended well."""
+        """Raise GrpcError unless the call has succeeded."""
         status = self.metadata.get(_STATUS, [""])[-1]
         if status == "0" and not cancelled:
             return

@@ -1,4 +1,4 @@
-"""One call of gRPC on a connection: its messages each way, and how much of them the peer may send ahead."""
+"""One call of gRPC on a connection: its messages in both directions, and how far ahead the peer may send."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from .http2 import Connection
 
 STREAM_WINDOW = 4 << 20
-"""Bytes that a stream may have waiting for its handler: what a slow disk costs in memory."""
+"""The most bytes that may wait for a stream's handler: the memory that a slow disk costs."""
 _PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
+"""Bytes before each message, which say whether it is compressed, and its length."""
 _DATA_END = struct.pack(">I", 0)[1:] + struct.pack(">BB", DATA, END_STREAM)
 
 
 class CallCancelled(Exception):  # noqa: N818 - an outcome, not a fault
-    """The peer has given up the call, or the connection has ended."""
+    """The peer has aborted the call, or the connection has ended."""
 
 
 def prefixed(*buffers: Buffer) -> list[Buffer]:
-    """Return one gRPC message, whose content is `buffers` in a row, with the five bytes that go before it."""
+    """Return one gRPC message: the five bytes of its prefix, then `buffers` in order as its content."""
     return [struct.pack(">BI", 0, sum(map(len, buffers))), *buffers]
 
 
 class Call:
-    """One request of the peer: a stream of messages each way."""
+    """One call: a stream of messages in each direction."""
 
     def __init__(self, connection: Connection, stream: int) -> None:
         self._connection = connection
@@ -47,28 +47,28 @@ class Call:
         self._have = 0
         self._need = _PREFIX
         self._in_body = False
-        """Whether what is to come next is a message's content, rather than its prefix."""
+        """Whether the content of a message comes next, rather than a prefix."""
         self._unread = 0
-        """Bytes that the handler has taken, and the peer has not been granted again."""
+        """Bytes that the handler has taken, but that have not been granted to the peer again."""
         self._ahead = 0
-        """Bytes of the message under way that the peer was granted before the handler has taken them."""
+        """Bytes of the incoming message that were granted to the peer before the handler took them."""
         self._credit = STREAM_WINDOW
         """Bytes that the peer may still send."""
         self.ended = False
         """Whether the peer has sent its last message."""
         self.cancelled = False
         self.refused = False
-        """Whether the peer has gone without having begun with it."""
+        """Whether the peer has shut down before it began the call."""
 
     def receive(self, wait: float | None = None) -> bytes | None:
-        """Return the next message; None at the end of them.
+        """Return the next message; None after the last one.
 
         Raises CallCancelled, and TimeoutError after `wait` seconds.
         """
         with self._ready:
             if not self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled, wait):
                 raise TimeoutError
-            # A peer that is done gives its call up: what it sent before that still counts.
+            # A peer may abort a call after its last message, so messages that arrived before still count.
             if not self._messages:
                 if self.cancelled:
                     raise CallCancelled
@@ -78,7 +78,7 @@ class Call:
         return message
 
     def receive_all(self) -> list[bytes]:
-        """Return the messages that are there, at least one; none at the end of them. Raises CallCancelled."""
+        """Return the messages that have arrived, at least one; [] after the last one. Raises CallCancelled."""
         with self._ready:
             self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled)
             if not self._messages and self.cancelled:
@@ -93,18 +93,18 @@ class Call:
         return bool(self._messages) or self.ended or self.cancelled
 
     def send(self, buffers: Iterable[Buffer]) -> None:
-        """Send messages that `prefixed` has made, in a row. Blocks while the peer takes no more.
+        """Send messages made by `prefixed`, in order. Blocks while the peer accepts no more data.
 
         Raises CallCancelled.
         """
         self._connection.send_data(self, buffers)
 
     def finish(self) -> None:
-        """Say that no more messages are sent. Raises CallCancelled."""
+        """Tell the peer that no more messages follow. Raises CallCancelled."""
         self._connection.write([_DATA_END + struct.pack(">I", self.stream)])
 
     def cancel(self) -> None:
-        """Give the call up, here and at the peer; nothing happens to one that has ended."""
+        """Abort the call, here and at the peer, unless it has ended."""
         if not self.ended:
             self.end(cancelled=True)
             self._connection.forget(self)
@@ -112,12 +112,12 @@ class Call:
                 self._connection.write([reset(self.stream, CANCEL)])
 
     def wait(self, seconds: float) -> bool:
-        """Return whether the call has ended; waits for that at most so long."""
+        """Wait at most `seconds` for the call to end, and return whether it has."""
         with self._ready:
             return self._ready.wait_for(lambda: self.ended or self.cancelled, seconds)
 
     def _consumed(self, count: int) -> None:
-        """The handler has taken messages of so many bytes."""
+        """Note that the handler has taken messages of `count` bytes."""
         with self._ready:
             known = min(count, self._ahead)
             self._ahead -= known
@@ -127,16 +127,16 @@ class Call:
             self._connection.grant(self.stream, granted)
 
     def _due(self, count: int) -> int:
-        """Return the grant for `count` bytes more that take no room any longer; 0 until it is worth a frame."""
+        """Return the grant for `count` more bytes that have been taken; 0 until it is worth a frame."""
         self._unread += count
         granted = self._unread if self._unread >= STREAM_WINDOW // 4 else 0
         self._unread -= granted
         return granted
 
     def _grant_ahead(self) -> int:
-        """Return the grant for a message that is larger than the window; one at a time, when none is waiting.
+        """Return the grant for a message that is larger than the window; one at a time, when no other is waiting.
 
-        The handler takes whole messages, so that what it has taken would never let such a one arrive.
+        The handler takes only whole messages, so the bytes that it takes would never make room for this one.
         """
         if not self._in_body or self._ahead or self._messages or self._need <= STREAM_WINDOW // 2:
             return 0
@@ -144,7 +144,7 @@ class Call:
         return self._need
 
     def take(self, data: memoryview) -> None:
-        """Bytes of the peer's messages, as they arrive (for the connection's reader)."""
+        """Take bytes of the peer's messages as they arrive. Called by the connection's reader."""
         with self._ready:
             self._credit -= len(data)
             if self._credit < 0:
@@ -159,7 +159,7 @@ class Call:
             self._connection.grant(self.stream, granted)
 
     def _cut(self, data: memoryview) -> list[bytes]:
-        """Return the messages that are whole with `data`."""
+        """Return the messages that are complete with `data`."""
         messages: list[bytes] = []
         at, size = 0, len(data)
         while size - at + self._have >= self._need:
@@ -179,7 +179,7 @@ class Call:
         return messages
 
     def take_padding(self, count: int) -> None:
-        """Bytes of the window that were no message's; the peer gets them back (for the connection's reader)."""
+        """Give back bytes of the window that were padding. Called by the connection's reader."""
         with self._ready:
             granted = self._due(count)
             self._credit += granted - count
@@ -187,7 +187,7 @@ class Call:
             self._connection.grant(self.stream, granted)
 
     def end(self, *, cancelled: bool) -> None:
-        """No more messages come (for the connection's reader)."""
+        """Note that no more messages come. Called by the connection's reader."""
         with self._ready:
             self.ended = True
             self.cancelled = self.cancelled or cancelled

@@ -89,8 +89,8 @@ class BlobReader:
             self._response = self._elsewhere(fault)
 
     def _elsewhere(self, missing: Fault) -> Response:
-        """Return the blob from the first of the descriptor's own URLs that has it, as for layers that registries must
-        not serve.
+        """Return the blob from the first of the descriptor's own URLs that has it, for layers that registries must not
+        serve.
 
         The URLs are untrusted, so no credentials of any kind are sent to them.
         """
