@@ -1,4 +1,4 @@
-"""Bake: several builds that files describe. `plan` says which, and `baking` does them."""
+"""Bake: several builds that files describe. `plan` resolves them, and `baking` runs them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Plan(msgspec.Struct, frozen=True):
     targets: dict[str, Target]
     variables: tuple[Variable, ...] = ()
     listing: tuple[tuple[str, str, bool], ...] = ()
-    """All targets and groups of the files, also those that are not to be built: see `Config.listing`."""
+    """All targets and groups in the files, including those that are not to be built: see `Config.listing`."""
     origin: Origin | None = None
-    """Where the files came from, when that is not this machine."""
+    """The place that the files came from, if it is not this machine."""
 
     def to_json(self) -> str:
         """Return what `docker buildx bake --print` prints: the groups, and the targets with everything that they
@@ -61,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
         return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
     def order(self) -> list[str]:
-        """Return the targets in order, each after the targets that are its contexts."""
+        """Return the targets in an order in which each comes after those that are its contexts."""
         ordered: dict[str, None] = {}
 
         def add(name: str) -> None:
@@ -74,19 +74,19 @@ class Plan(msgspec.Struct, frozen=True):
         return list(ordered)
 
     def needed(self) -> dict[str, set[str]]:
-        """Return the targets that each target has as contexts."""
+        """Return, for each target, the targets that are its contexts."""
         return {name: set(_links(target).values()) for name, target in self.targets.items()}
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What is read: the text of a cell, and files of this machine or of a URL. `context` is `BAKE_CMD_CONTEXT`."""
+    """The input of `plan`: the text of a cell, and files here or at a URL. `context` is `BAKE_CMD_CONTEXT`."""
 
     files: Sequence[str] = ()
     text: str | None = None
     url: str = ""
     context: str = WORKING_DIRECTORY
     flags: Sequence[str] = ()
-    """Those of a build, by which a URL is fetched."""
+    """The flags of a build, with which a URL is fetched."""
 
 
 _HERE = Source()
@@ -101,10 +101,10 @@ def plan(
     watch: Watch = lambda _options, _cancel: None,
     cancel: Cancel | None = None,
 ) -> Plan:
-    """Read Bake files, or the text of a cell, and resolve what the targets (default: `default`) need.
+    """Read Bake files, or the text of a cell, and resolve all that the targets (default: `default`) need.
 
-    `watch` opens the display of fetching a URL. Raises UsageError with the place, ContextError for a file that cannot
-    be read, and BuildError for a URL that cannot be fetched.
+    `watch` opens a display while a URL is fetched. Raises UsageError with the place, ContextError for a file that
+    cannot be read, and BuildError for a URL that cannot be fetched.
     """
     try:
         files, origin = _read(source, watch, cancel or Cancel())
@@ -161,7 +161,7 @@ def _read(source: Source, watch: Watch, cancel: Cancel) -> tuple[list[tuple[str,
 
 
 def options_of(name: str, plan: Plan, layouts: Mapping[str, str], flags: Sequence[str]) -> BuildOptions:
-    """Return the options of a target's build. `layouts` are where targets lie that are contexts of others."""
+    """Return the options of a target's build. `layouts` has the places of the targets that are its contexts."""
     target, origin = plan.targets[name], plan.origin
     words: list[str] = []
     for key, value in target.items():
@@ -208,7 +208,7 @@ def _words(key: str, value: Any) -> list[str]:
 
 
 def call_of(target: Target) -> str:
-    """Return what is asked about a target instead of building it; `build` for nothing."""
+    """Return the question about a target that is asked instead of building it; `build` if there is none."""
     call: str = target.get("call") or "build"
     return "check" if call == "lint" else call
 
@@ -226,7 +226,7 @@ def _context(where: str, layouts: Mapping[str, str], origin: Origin | None) -> s
 
 
 def _links(target: Target) -> dict[str, str]:
-    """Return the contexts of a target that are other targets, by context name."""
+    """Return those contexts of a target that are other targets, by the name of the context."""
     contexts: dict[str, str] = target.get("contexts", {})
     return {name: where[7:] for name, where in contexts.items() if where.startswith("target:")}
 

@@ -1,4 +1,4 @@
-"""Where Bake files are read from: the working directory, standard input, a Git repository, or a URL."""
+"""The places of Bake files: the working directory, standard input, a Git repository, or a URL."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ DEFAULTS = (
     "docker-bake.override.json",
     "docker-bake.override.hcl",
 )
-"""The files that are read when none is named: those that are there."""
+"""The files that are read when none is named, as far as they exist."""
 WORKING_DIRECTORY = "cwd://"
-"""Before a path: it is one of this machine, though the definition comes from elsewhere."""
+"""The prefix of a path on this machine, for a definition that comes from elsewhere."""
 _LONGEST = 2 << 20
-"""Bytes of a definition from elsewhere, as in buildx."""
+"""The maximum bytes of a definition from elsewhere, as in buildx."""
 _ARCHIVES = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\x00")
 
 Watch = Callable[[BuildOptions, Cancel], Progress | None]
-"""Opens the display of what the options ask for."""
+"""Opens a display for the build that the options describe."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The repository or archive that a definition, and what its targets are built of, comes from."""
+    """The repository or archive that a definition comes from, with the files that its targets are built from."""
 
     url: str
     is_git: bool = True
 
     def context(self, path: str) -> str:
-        """Return the URL of a directory in it. Raises UsageError for one within an archive."""
+        """Return the URL of a directory in it. Raises UsageError for a directory in an archive."""
         directory = clean_path(path)
         if directory == ".":
             return self.url
@@ -60,7 +60,7 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{base}#{ref}:{join_path(above, directory)}"
 
     def credentials(self, environ: Mapping[str, str] = os.environ) -> list[str]:
-        """Return the flags of a build that let it read a private repository, where the environment has the means."""
+        """Return the flags that let a build read a private repository, as far as the environment has credentials."""
         if not self.is_git:
             return []
         words = [
@@ -76,7 +76,7 @@ _KEYS = "BUILDX_BAKE_GIT_SSH"
 
 
 def split_words(words: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Return the URL of the definition, the context of the command, and the targets, of the words of a command."""
+    """Split the words of a command into the URL of the definition, the context of the command, and the targets."""
     urls = list(words[:2]) if words and is_remote(words[0]) else []
     if len(urls) == 2 and not is_remote(urls[1]):
         urls.pop()
@@ -85,7 +85,7 @@ def split_words(words: Sequence[str]) -> tuple[str, str, list[str]]:
 
 
 def read_local(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the names and texts of files, by default those of DEFAULTS. Raises ContextError."""
+    """Return the names and texts of files, by default those in DEFAULTS. Raises ContextError."""
     files: list[tuple[str, str]] = []
     chosen = names or [name for name in DEFAULTS if kind_of(Path(name))]
     if not chosen:
@@ -104,9 +104,9 @@ def read_local(names: Sequence[str]) -> list[tuple[str, str]]:
 def read_remote(
     url: str, names: Sequence[str], flags: Sequence[str], watch: Watch, cancel: Cancel
 ) -> tuple[list[tuple[str, str]], Origin | None]:
-    """Return files of a repository, of an archive, or the one that the URL is, and what targets are built of.
+    """Return files from a repository or archive, or the file at the URL, and the origin of the targets' contexts.
 
-    The builder that the `flags` of a build name fetches them, as it would a context. Raises BuildError.
+    They are fetched, as a context would be, by the builder that the `flags` of a build name. Raises BuildError.
     """
     reader = _Reader(url, flags, watch, cancel)
     is_git = parse_git_ref(url) is not None
@@ -131,7 +131,7 @@ def read_remote(
 
 
 class _Reader:
-    """Builds whose result is files that are read."""
+    """Reads files by builds that have them as their result."""
 
     def __init__(self, url: str, flags: Sequence[str], watch: Watch, cancel: Cancel) -> None:
         self._flags = [*flags, *Origin(url, is_git=parse_git_ref(url) is not None).credentials()]
@@ -152,7 +152,7 @@ class _Reader:
 
 
 def _pattern(name: str, *, exact: bool) -> str:
-    """Return what COPY calls a file: itself, or a pattern that is allowed to find nothing."""
+    """Return the source of a COPY for a file: its name, or a pattern, which may match nothing."""
     quoted = "".join(f"\\{char}" if char in "*?[\\" else char for char in name)
     return quoted if exact else f"{quoted[:-1]}[{quoted[-1]}]"
 

@@ -1,6 +1,6 @@
-"""What targets may do by themselves, and what `--allow` has to grant: paths outside of the working directory first.
+"""The privileges of targets, which `--allow` has to grant, such as reading paths outside of the working directory.
 
-A Bake file may come from anywhere, so that it alone does not decide what is read and written. Source: buildx's
+A Bake file may come from anywhere, so it does not decide by itself what is read and written. Source: buildx's
 `bake/entitlements.go`.
 """
 
@@ -20,7 +20,7 @@ from .bakefiles import WORKING_DIRECTORY
 
 _PLAIN = ("network.host", "security.insecure", "ssh", "device", "buildx.local.delete")
 _SWITCH = "BUILDX_BAKE_ENTITLEMENTS_FS"
-"""The variable that turns the checks of paths off."""
+"""The variable that turns off the checks of paths."""
 
 
 def check(
@@ -29,9 +29,9 @@ def check(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Raise UsageError with the flags that are missing when targets want more than is granted.
+    """Raise UsageError with the missing flags if targets need more than is granted.
 
-    What `--set` names is granted by that.
+    Whatever `--set` names is granted by that.
     """
     granted, read, write = _granted(allow)
     for key, entry in _set(overrides):
@@ -77,7 +77,7 @@ def _is_granted(word: str, granted: set[str]) -> bool:
 
 
 def _set(overrides: Sequence[str]) -> Iterable[tuple[str, Any]]:
-    """Return the field and the entry of each `--set` that names paths or privileges."""
+    """Return the field and the value of each `--set` that names paths or privileges."""
     for word in overrides:
         path, _, value = word.partition("=")
         key = path.removesuffix("+").partition(".")[2]

@@ -1,7 +1,7 @@
-"""The builds of a Bake file: those that do not need each other go on at the same time, and are shown together.
+"""The builds of a Bake file: those that do not depend on each other run at the same time, in a single display.
 
-A target that another one names as a context (`target:NAME`) is built first, and handed over as an OCI layout, so that
-its config is known as well as its files.
+A target that another one names as a context (`target:NAME`) is built first and handed over as an OCI layout, which has
+its config as well as its files.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from .bake import Plan, options_of
 from .run import Progress, run, show
 
 _MOST = 8
-"""Builds that go on at the same time: each has descriptors and threads of its own."""
+"""The maximum number of builds at the same time, since each has its own descriptors and threads."""
 
 
 def bake(
     plan: Plan, flags: Sequence[str] = (), progress: Progress | None = None, cancel: Cancel | None = None
 ) -> dict[str, BuildResult]:
-    """Build the targets of a plan, each with the `flags` of a build too, and return their results by name.
+    """Build the targets of a plan, each with additional `flags` of a build, and return their results by name.
 
-    `progress` shows all of them. Raises the BuildError of the first target that fails, which it names; the others are
-    cancelled then.
+    `progress` shows all of them. When a target fails, the others are cancelled. Raises the BuildError of the first
+    failure, with the name of the target.
     """
     cancel = cancel or Cancel()
     return show(lambda sink: _Oven(plan, flags, sink, cancel).bake(), progress, cancel)
 
 
 class _Oven:
-    """The builds under way."""
+    """The builds that are running."""
 
     def __init__(self, plan: Plan, flags: Sequence[str], sink: StatusSink, cancel: Cancel) -> None:
         self._plan = plan
@@ -84,7 +84,7 @@ class _Oven:
 
 
 def _cause(error: BaseException, others: Sequence[Future[BuildResult]]) -> BaseException:
-    """Return the error that ended the builds: where one was only stopped, that of the build which failed."""
+    """Return the error that ended the builds: that of the build that failed, not of one that was stopped for it."""
     if isinstance(error, Interrupted):
         for other in wait(others).done:
             failure = other.exception()
@@ -94,27 +94,27 @@ def _cause(error: BaseException, others: Sequence[Future[BuildResult]]) -> BaseE
 
 
 class _Part:
-    """The progress of one target, which is shown with that of the others."""
+    """The progress of one target, which is shown together with that of the others."""
 
     def __init__(self, name: str, rows: _Rows) -> None:
         self._name = name
         self._rows = rows
 
     def update(self, status: SolveStatus) -> None:
-        """Pass it on."""
+        """Pass the status on."""
         self._rows.take(self._name, status)
 
     def tick(self, trace: Trace) -> None:
-        """All targets are shown in one place."""
+        """Do nothing, since one display shows all targets."""
 
     def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:
-        """The end of all is shown in one place."""
+        """Do nothing, since one display shows the end of all targets."""
 
 
 class _Rows:
-    """One stream of status from those of several builds, with the target in the names of the steps, as in buildx.
+    """Merges the status streams of several builds into one, with the target in the names of steps, as in buildx.
 
-    A step that targets share is one row: that of the target for which it is run.
+    A step that targets share has one row, which belongs to the target that it is run for.
     """
 
     def __init__(self, sink: StatusSink, *, named: bool) -> None:
@@ -122,11 +122,11 @@ class _Rows:
         self._named = named
         self._lock = threading.Lock()
         self._owners: dict[str, tuple[str, bool]] = {}
-        """By digest: whose row it is, and whether it is run for that target."""
+        """By digest: the target whose row it is, and whether it is run for that target."""
         self._private: set[tuple[str, str]] = set()
 
     def take(self, target: str, status: SolveStatus) -> None:
-        """Pass on what is new, in the order in which it comes."""
+        """Pass on whatever is new, in the order in which it arrives."""
         if not self._named:
             self._sink(status)
             return
@@ -166,7 +166,7 @@ class _Rows:
         return self._owners.get(digest, (target, False))[0] == target
 
     def _digest(self, target: str, digest: str) -> str:
-        """Return the digest of a row: what each target does by itself has one of its own."""
+        """Return the digest of a row; a step that each target does for itself has a digest for each."""
         if (target, digest) not in self._private:
             return digest
         return "sha256:" + hashlib.sha256(f"{target} {digest}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Functions of Bake files that hash passwords and read secrets; what they need is imported when they are called."""
+"""Functions of Bake files that hash passwords and decrypt; they import what they need only when called."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, cast
 from ..errors import UsageError
 
 _COST = 10
-"""The rounds of bcrypt where none are given, as Go has them: a power of two."""
+"""The default cost of bcrypt, as in Go: the binary logarithm of the number of rounds."""
 
 
 def bcrypt(text: str, cost: int = _COST) -> str:
-    """Return a salted hash of a text. Raises UsageError where the package `bcrypt` is not installed."""
+    """Return a salted hash of a text. Raises UsageError if the package `bcrypt` is not installed."""
     try:
         import bcrypt as library  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -23,7 +23,7 @@ def bcrypt(text: str, cost: int = _COST) -> str:
 
 
 def rsadecrypt(ciphertext: str, key: str) -> str:
-    """Return the text of a ciphertext in base64, by a private key in PEM and PKCS #1 v1.5. Raises UsageError."""
+    """Return the plaintext of a base64 ciphertext, given a private key in PEM (PKCS #1 v1.5). Raises UsageError."""
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

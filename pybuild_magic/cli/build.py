@@ -31,7 +31,7 @@ _OF_NOTEBOOKS = ("background", "into", "view")
 
 
 def _in_a_terminal(flags: Sequence[Flag]) -> tuple[Flag, ...]:
-    """Return the flags that mean something in a terminal, which has other kinds of progress than a notebook."""
+    """Return the flags that make sense in a terminal, which has other kinds of progress than a notebook."""
     return tuple(
         msgspec.structs.replace(flag, choices=PROGRESS) if flag.name == "progress" else flag
         for flag in flags
@@ -75,14 +75,14 @@ def build(flags: ParsedFlags) -> int:
 
 
 def _to_file(value: str, archive: Path) -> str:
-    """Return an `--output` to standard output redirected to a file first: archives are not written sequentially."""
+    """Return an `--output` to standard output that goes to a file first: archives are not written sequentially."""
     if value == "-":
         return f"type=tar,dest={archive}"
     return re.sub(r"(^|,)dest=-(?=,|$)", lambda match: f"{match[1]}dest={archive}", value)
 
 
 def _built(options: BuildOptions, progress: str) -> int:
-    """Build what the options say; returns the exit code."""
+    """Build with the given options, and return the exit code."""
     if options.dry_run:
         from ..notebook.commands import dry_run
 

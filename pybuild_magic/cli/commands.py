@@ -14,7 +14,7 @@ from . import spoken
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A command: what it does, and the words that it takes."""
+    """A command of `pybuild`: its function, and the words that it takes."""
 
     doc: str
     run: Callable[[Sequence[str]], int]
@@ -95,7 +95,7 @@ def _test(flags: ParsedFlags) -> int:
 
 
 def _use(flags: ParsedFlags) -> int:
-    """A process ends with its command, so the choice is the environment's."""
+    """Print a line for the shell, since a choice of this process would end with its command."""
     from .. import builders
 
     builder = builders.choose(flags.arguments[0] if flags.arguments else "")
@@ -124,7 +124,7 @@ def _shared(name: str) -> Command:
 
 
 def _own(name: str, doc: str, run: Callable[[ParsedFlags], int], syntax: Syntax | None = None) -> Command:
-    """Return a command that does something else than its namesake of `%build`, whose words it takes by default."""
+    """Return a command that works differently from its namesake of `%build`, whose words it takes by default."""
     from ..notebook.commands import COMMANDS
 
     line = syntax or COMMANDS[name]
@@ -132,7 +132,7 @@ def _own(name: str, doc: str, run: Callable[[ParsedFlags], int], syntax: Syntax 
 
 
 def _volume() -> Command:
-    """`docker volume`: the words of `%build volumes`, and `create`."""
+    """Do what `docker volume` does: take the words of `%build volumes`, and `create`."""
     from ..notebook.commands import COMMANDS
 
     create = Syntax(arguments="NAME", takes="one name")
@@ -202,7 +202,7 @@ def table() -> dict[str, Command]:
 
 
 def find(words: Sequence[str]) -> Callable[[], int]:
-    """Return the function of a command line. Raises UsageError for an unknown command."""
+    """Return the function that runs a command line. Raises UsageError for an unknown command."""
     name, rest = (words[0], words[1:]) if words else ("--help", ())
     if name == "__complete":
         return partial(_complete, rest)

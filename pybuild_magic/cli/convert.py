@@ -37,7 +37,7 @@ SYNTAX = Syntax(
 
 
 def convert(flags: ParsedFlags) -> int:
-    """Copy an image; prints its digest. Raises BuildError."""
+    """Copy an image, and print its digest. Raises BuildError."""
     from ..api.copy import copy_image, parse_location
 
     source, dest = map(parse_location, flags.arguments)

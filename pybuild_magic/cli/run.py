@@ -20,7 +20,7 @@ from ..run.result import code_of
 from . import tell
 
 NOT_STARTED = 125
-"""docker run's exit code for errors before the process began."""
+"""The exit code of docker run for errors before the process has started."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
         if is_failed_step(rest[0]) and len(rest) == 1 and not options.interactive:
             raise UsageError("A shell needs an input.", hint="Use pybuild run -it @failed, or give a command.")
         if options.detach:
-            # A command line ends at once, but the process that it began must not end with it.
+            # This command ends at once, but the process that it has started must not end with it.
             print(start_with(rest[0], tuple(rest[1:]), options, owned=False).name)
             return 0
         with embedded_builder().store.lease():
@@ -71,7 +71,7 @@ def enter(words: Sequence[str]) -> int:
 
 
 def attached(container: Container) -> int:
-    """Run it with this process's streams to its end."""
+    """Run a process to its end with the streams of this one."""
 
     def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
         outcome, changes = container.execute(_write, cancel, hold, terminal)
@@ -106,7 +106,7 @@ def _attached(options: RunOptions, execute: Execute) -> int:
 
 
 class _Work:
-    """The run itself, in a thread, so that signals reach the main thread."""
+    """The run itself, which is in a thread so that signals reach the main thread."""
 
     def __init__(self, execute: Callable[[], int], cancel: Cancel) -> None:
         self.execute = execute
@@ -116,7 +116,7 @@ class _Work:
         self.thread = threading.Thread(target=self.run, name="pybuild-run", daemon=True)
 
     def run(self) -> None:
-        """Run it, and record how it ended."""
+        """Run the process, and record how it ended."""
         try:
             self.exit_code = self.execute()
         except BaseException as error:

@@ -23,7 +23,7 @@ _MORE_PLACES = ("/opt/conda/bin", "/opt/venv/bin")
 _PROGRAM = re.compile(r"python(?:3(?:\.\d+)?)?")
 _VERSION = re.compile(r"python(3\.\d+)")
 _LARGEST = 128 << 20
-"""Bytes of a program that is looked into."""
+"""The maximum bytes of a program that are searched."""
 _OF_DEBIAN = re.compile(r"(?:docker\.io/library/)?(?:python|debian|ubuntu|buildpack-deps)[:@]")
 """Images that are known to have apt without inspection."""
 
@@ -45,7 +45,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     has_headers: bool = True
     """Whether C extensions can be compiled without a package for that."""
     release: str = ""
-    """The exact version of its Python, such as `3.12.1`; "" where that is not known."""
+    """The exact version of its Python, such as `3.12.1`; "" if unknown."""
 
     @property
     def is_doubtful(self) -> bool:
@@ -54,12 +54,12 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Interpreter(msgspec.Struct, frozen=True):
-    """A Python in an image; its `place` is the program's, which links lead to."""
+    """A Python in an image. `place` is the path of its program, with all links resolved."""
 
     program: str
-    """The command that runs it."""
+    """The command that starts it."""
     version: str
-    """Such as `3.12`."""
+    """Its version, such as `3.12`."""
     library: str
     """The directory of its standard library."""
     place: str
@@ -69,7 +69,7 @@ class _Interpreter(msgspec.Struct, frozen=True):
 def opened(image: str, target: Target) -> Generator[Base]:
     """Yield the facts about a base image.
 
-    Raises UsageError for an image of the store that is unsuitable for the target.
+    Raises UsageError for an image in the store that is unsuitable for the target.
     """
     builder = embedded_builder()
     if builder.store.images.get(str(reference.parse(image).tagged())) is None:
@@ -122,12 +122,12 @@ def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target
 
 
 def release_of(files: Tree, folders: Sequence[str]) -> str:
-    """Return the exact version of the first Python in some directories of an image; "" where that is not known."""
+    """Return the exact version of the first Python in the given directories of an image; "" if unknown."""
     return next((_release(files, interpreter) for interpreter in _interpreters(files, folders)), "")
 
 
 def _release(files: Tree, interpreter: _Interpreter) -> str:
-    """Return the version that an interpreter says it has: a text in its program, or in the library that it is of."""
+    """Return the exact version of an interpreter, which is a text in its program or in its shared library."""
     told = re.compile(rb"\0(" + re.escape(interpreter.version).encode() + rb"\.\d+(?:(?:a|b|rc)\d+)?)\+?\0")
     folder = posixpath.dirname(interpreter.library)
     for path in (interpreter.place, f"{folder}/libpython{interpreter.version}.so.1.0"):
@@ -138,13 +138,13 @@ def _release(files: Tree, interpreter: _Interpreter) -> str:
 
 
 def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]:
-    """Return the Pythons of an image under their usual names: those on its PATH first, most exact names first."""
+    """Return the Pythons of an image that have a usual name: those on its PATH first, the most exact names first."""
     for folder in dict.fromkeys((*folders, *_MORE_PLACES)):
         names = [entry.path.rpartition("/")[2] for entry in files.children(_followed(files, folder))]
         for name in sorted((name for name in names if _PROGRAM.fullmatch(name)), key=len, reverse=True):
             place = f"/{_followed(files, f'{folder}/{name}')}"
             libraries = _libraries(files, posixpath.dirname(posixpath.dirname(place)))
-            # The program to which links lead has the version in its name; otherwise the only library tells.
+            # The name of the program that links lead to has the version; if not, a single library directory tells it.
             told = [match[1] for text in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(text))]
             version = told[0] if told else next(iter(libraries)) if len(libraries) == 1 else ""
             if version in libraries and files.get(place[1:]) is not None:
@@ -181,7 +181,7 @@ def _is_there(files: Tree, path: str) -> bool:
 
 
 def _followed(files: Tree, path: str) -> str:
-    """Return the destination of a path in an image; the path itself when it leads nowhere."""
+    """Return the path that a path in an image leads to; the path itself if it leads nowhere."""
     try:
         return resolve(files, path.strip("/"))
     except LinkLoopError:

@@ -1,4 +1,4 @@
-"""The Dockerfile of a locked environment, and its files: readable, and giving the same image every time."""
+"""The Dockerfile of a locked environment, and its files. It is readable, and gives the same image every time."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _COMPILE = (
 )
 """Compiles bytecode that does not depend on times, so that it stays valid wherever it is copied.
 
-The bytes are the same every time because each process compiles the same files: the order in which strings were seen
-before decides which of them are shared.
+The bytes are the same every time because each process always compiles the same files: which strings are shared in the
+bytecode depends on the strings that the process has seen before.
 """
 _COMPILE_ALONE = "PYTHONHASHSEED=0 {python} -SBm compileall -qq --invalidation-mode unchecked-hash {places} || true"
 """The same for images without find: slower, in a single process."""
@@ -52,7 +52,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration
     installer: str = "pip"
     uv: str = ""
-    """The requirements file of uv itself, if that is the installer."""
+    """The requirements file for uv itself, if uv is the installer."""
     hashes: bool = True
     packages: Sequence[str] = ()
     """Debian packages."""
@@ -76,13 +76,13 @@ def files(recipe: Recipe) -> dict[str, str | bytes]:
 
 
 def flags(options: FreezeOptions, recipe: Recipe) -> tuple[str, ...]:
-    """Return the flags of the build: times are fixed, and secrets are given."""
+    """Return the flags of the build, which fix all times and pass the secrets."""
     secrets = tuple(word for secret in recipe.configuration.secrets for word in ("--secret", secret.flag))
     return (*fixed_times(options), *secrets)
 
 
 def fixed_times(options: FreezeOptions) -> tuple[str, ...]:
-    """Return the flags of a build in which all times are fixed."""
+    """Return the flags that fix all times in a build."""
     platform = ("--platform", options.platform) if options.platform else ()
     times = ("--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "-o", "type=image,rewrite-timestamp=true")
     return ("-t", options.name, *times, *platform)
@@ -124,7 +124,7 @@ def quoted(value: str) -> str:
 
 
 def _run(recipe: Recipe, *commands: str, mounts: Sequence[str] = (), network: bool = True) -> str:
-    """Return a RUN with the secrets and the cache of the installer, one command per line."""
+    """Return a RUN with the secrets and the cache of the installer, and one command on each line."""
     cache = f"type=cache,target={_CACHES[recipe.installer]}"
     given = [*mounts, *((cache, *(secret.mount for secret in recipe.configuration.secrets)) if network else ())]
     words = [*(f"--mount={mount}" for mount in given)]
@@ -221,7 +221,7 @@ def _image(recipe: Recipe) -> str:
 
 
 def _local(recipe: Recipe) -> list[str]:
-    """Return the layer of what changes most often: projects of this machine, above all that they need."""
+    """Return the layer that changes most often: projects of this machine, above everything that they need."""
     wheels = recipe.lock.wheels.values()
     packages = f"{PREFIX}/lib/python{recipe.target.python}/site-packages"
     places = sorted({f"{packages}/{name}" for content in wheels for name in modules_of(content)})
@@ -243,7 +243,7 @@ def _local(recipe: Recipe) -> list[str]:
 
 
 def is_plain(wheel: bytes) -> bool:
-    """Return whether unpacking a wheel installs it: it has no programs, and nothing that goes elsewhere."""
+    """Return whether unpacking a wheel installs it, since it has no programs and no files for elsewhere."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         names = archive.namelist()
         scripts = [archive.read(name) for name in names if name.endswith(".dist-info/entry_points.txt")]

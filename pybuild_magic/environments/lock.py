@@ -1,4 +1,4 @@
-"""A locked environment: each distribution with the digests of the files that the target may install."""
+"""A locked environment: each distribution, with the digests of the files that the target may install."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _ROUNDS = 20
 
 
 class Locked(msgspec.Struct, frozen=True):
-    """How a distribution is obtained again. One with a `wheel` lies beside the Dockerfile."""
+    """The way to obtain a distribution again. One with a `wheel` is put beside the Dockerfile."""
 
     distribution: Distribution
     requirement: str
-    """A line for the installer, without digests."""
+    """The line for the installer, without digests."""
     hashes: tuple[str, ...] = ()
     """sha256 digests in hexadecimal."""
     built: bool = False
-    """Whether a wheel must first be built from it."""
+    """Whether a wheel must be built from it first."""
     wheel: tuple[str, bytes] | None = None
     """The file name and content of a wheel."""
 
@@ -53,7 +53,7 @@ class Lock(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def lines(self, *, built: bool, hashes: bool) -> str:
-        """Return the requirements file of distributions from indexes: of wheels, or of those to be built."""
+        """Return the requirements file of distributions from indexes: those with wheels, or those to be built."""
         chosen = [locked for locked in self.locked if locked.wheel is None and locked.built is built]
         return "".join(f"{locked.line(hashes=hashes)}\n" for locked in chosen)
 
@@ -64,7 +64,7 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
-    """Find a way to obtain each distribution again. Raises SourceError that names all for which there is none."""
+    """Find a way to obtain each distribution again. Raises a SourceError that names all those without one."""
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(partial(_lock_one, target=target, indexes=indexes), environment.values()))
     lost = [answer for answer in answers if isinstance(answer, str)]
@@ -79,9 +79,9 @@ def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
 
 
 def complete(environment: Environment, wanted: Sequence[str], target: Target, indexes: Indexes) -> Environment:
-    """Add `wanted`, and dependencies on the target that are not installed here, in the latest matching versions.
+    """Add `wanted`, and dependencies that only the target has, in their latest matching versions.
 
-    Raises SourceError for what no index has.
+    Raises SourceError for a distribution that no index has.
     """
     whole = dict(environment)
     todo = [Requirement(text) for text in wanted if normalised(Requirement(text).name) not in whole]
@@ -112,7 +112,7 @@ def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distr
 
 
 def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
-    """Return how a distribution is obtained again, with notes; or the reason why it cannot be."""
+    """Return the way to obtain a distribution again, with notes, or the reason why there is none."""
     origin = package.origin
     if origin is None:
         return _from_index(package, target, indexes)
@@ -189,7 +189,7 @@ def _yanked(package: Distribution, files: Sequence[File]) -> str:
 
 
 def _patch_level(package: Distribution, files: Sequence[File], target: Target) -> str:
-    """Return what to say of a distribution that the target's Python, or not every one of its version, can have."""
+    """Return a note about a distribution that is not for the target's Python, or not for all its patch levels."""
     wanted = {file.requires_python for file in files if not file.allows(target.release or f"{target.python}.0")}
     if not wanted or len(wanted) < len({file.requires_python for file in files}):
         return ""

@@ -1,7 +1,7 @@
-"""The OCI layouts that a front end is given as contexts, by names that mean something in this build alone.
+"""The OCI layouts that a front end gets as contexts, under names that are valid only in this build.
 
-On BuildKit they lie with the client, as stores of its session. Here they are paths of this machine, which no image may
-choose or learn.
+With BuildKit they are on the client's side, as stores of its session. Here they are paths on this machine, which an
+image must neither choose nor learn.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _CONTEXT = "context:"
 
 
 class Layouts:
-    """The layouts of one build: each has the name of a store, as buildx would make one."""
+    """The layouts of one build, each under the name of a store, as buildx would make it."""
 
     def __init__(self) -> None:
         self._places: dict[str, str] = {}
         """By name: `PATH[:TAG][@DIGEST]`."""
 
     def told(self, attrs: Mapping[str, str], digest: Callable[[str, str], str]) -> dict[str, str]:
-        """Return the attributes for a front end. `digest` finds that of a place, which is the context of a name."""
+        """Return the attributes for a front end. `digest` returns that of a place, given the context's name."""
         told = dict(attrs)
         for key, value in attrs.items():
             if key.startswith(_CONTEXT) and value.startswith(_SCHEME):
@@ -34,7 +34,7 @@ class Layouts:
         return told
 
     def taken(self, attrs: Mapping[str, str]) -> dict[str, str]:
-        """Return the attributes that a front end has for the built-in one. Raises DefinitionError."""
+        """Return the attributes that a front end passes to the built-in one. Raises DefinitionError."""
         return {
             key: f"{_SCHEME}{self.place(value.removeprefix(_SCHEME).partition('@')[0])}"
             if key.startswith(_CONTEXT) and value.startswith(_SCHEME)
@@ -43,7 +43,7 @@ class Layouts:
         }
 
     def name(self, place: str) -> str:
-        """Return the name of a place, which has one from now on."""
+        """Return the name of a place, and remember it."""
         for name, known in self._places.items():
             if known == place:
                 return name
@@ -52,7 +52,7 @@ class Layouts:
         return name
 
     def place(self, name: str) -> str:
-        """Return the place of a name. Raises DefinitionError for one that no front end was given."""
+        """Return the place with a name. Raises DefinitionError for a name that no front end was given."""
         if name not in self._places:
             raise DefinitionError(f"a front end may not read oci-layout://{name}")
         return self._places[name]
