@@ -1,4 +1,4 @@
-"""The report of a benchmark that is run in parts: each row keeps how it was measured itself."""
+"""The report of a benchmark that is run in parts: each row keeps the circumstances of its own measurement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def row(name: str, seconds: float) -> dict[str, Any]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The circumstances of the measurements to come."""
+    """Set the circumstances of the next measurements."""
     now: dict[str, Any] = {"date": "2026-11-01", "commit": "aaaaaaa", "load": 0.25}
     monkeypatch.setattr("benchmarks.__main__.circumstances", lambda: dict(now))
     return now

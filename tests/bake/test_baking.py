@@ -1,4 +1,4 @@
-"""Bake builds: in parallel, of one graph, with what remote definitions and flags ask for."""
+"""Bake builds: in parallel, with shared steps, from remote definitions, and with the flags of buildx."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from tests.services.buildkit import Engine
 
 
 class Seen:
-    """A display that keeps what it is shown."""
+    """A display that keeps everything that it is shown."""
 
     def __init__(self) -> None:
         self.trace = Trace()
         self.error: BuildError | None = None
 
     def update(self, status: SolveStatus) -> None:
-        """`tick` has it all."""
+        """Do nothing, since `tick` gets the whole trace."""
 
     def tick(self, trace: Trace) -> None:
         self.trace = trace
@@ -120,7 +120,7 @@ target "b" {
 
 
 def test_targets_are_built_at_the_same_time_and_what_they_share_is_built_once(place: Path) -> None:
-    """Each of the two waits for the other, so that this would never end if one came after the other."""
+    """Each of the two targets waits for the other, so the test would never end if one were built after the other."""
     seen = Seen()
     results = bake(plan([], Source(text=SHARED)), progress=seen)
     assert set(results) == {"a", "b"}
@@ -260,7 +260,7 @@ FILES = {
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A folder that is served over HTTP: its URL, and where it is."""
+    """Serve a folder over HTTP; returns its URL and its path."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(_Quiet, directory=str(folder))
@@ -272,13 +272,13 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
         pass
 
 
 @pytest.fixture
 def repository(tmp_path: Path, served: tuple[str, Path]) -> str:
-    """The URL of a Git repository with FILES, over HTTP."""
+    """Serve a Git repository with FILES over HTTP; returns its URL."""
     work = tmp_path / "repository"
     for name, text in FILES.items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
@@ -307,7 +307,7 @@ def test_a_repository_is_the_definition_and_the_context(place: Path, repository:
     assert (place / "out/other/app.txt").exists()
     printed = json.loads(repr(bake_line([repository, "--print"])))
     theirs = json.loads(engine.docker("buildx", "bake", repository, "--print", cwd=place).stdout)
-    # buildx 0.29 prints `sub`, and later versions print this.
+    # buildx 0.29 prints `sub`; later versions print this.
     assert printed["target"]["part"].pop("context") == f"{repository}#:sub"
     theirs["target"]["part"].pop("context")
     assert printed == theirs

@@ -1,4 +1,4 @@
-"""A log of 100,000 lines in a page, and what the page needs to open it, to search it and to scroll in it."""
+"""A log of 100,000 lines in a page, and the time that the page takes to open, search and scroll it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SCROLL = """async () => {
 
 
 def failing() -> dict[str, Any]:
-    """A build that failed in its last step, which alone printed something."""
+    """A build that failed in its last step, the only one that printed anything."""
     document = json.loads(RECORDED) | {"fetch": "", "error": "It failed."}
     for vertex in document["vertexes"]:
         vertex |= {"log_tail": "", "log_lines": 0}
@@ -59,7 +59,7 @@ def failing() -> dict[str, Any]:
 
 
 def flood() -> tuple[dict[str, Any], list[str]]:
-    """A build with a step that printed very much, and failed; and all that it printed."""
+    """A build with a step that printed a great deal and failed, and everything that it printed."""
     lines = [f"line {number} of a log \x1b[3{number % 7 + 1}mthat is long\x1b[0m" for number in range(LINES)]
     document = failing()
     document["vertexes"][-1] |= {
@@ -73,24 +73,24 @@ def flood() -> tuple[dict[str, Any], list[str]]:
 
 
 def draw_flood(page: ResultPage) -> None:
-    """Draw it beside a kernel that has all lines."""
+    """Draw the build, with a kernel that has all lines."""
     document, lines = flood()
     page.page.evaluate(_KERNEL, lines)
     page.draw(json.dumps(document | {"fetch": "token"}))
 
 
 def open_log(page: ResultPage) -> float:
-    """Open the tab and wait for all lines; the milliseconds until something of it is there."""
+    """Open the tab and wait for all lines; returns the milliseconds until the first are there."""
     took = page.page.evaluate(_OPEN)
     page.page.locator(".pbr-found", has_text=f"{LINES:,} lines").wait_for()
     return took
 
 
 def search_log(page: ResultPage, words: str) -> float:
-    """Search it; the milliseconds until what was found is marked."""
+    """Search the log; returns the milliseconds until the matches are marked."""
     return page.page.evaluate(_SEARCH, words)
 
 
 def scroll_log(page: ResultPage) -> float:
-    """Scroll in it; the milliseconds of the middle one of 31 frames."""
+    """Scroll in the log; returns the median milliseconds of 31 frames."""
     return page.page.evaluate(_SCROLL)

@@ -1,4 +1,4 @@
-"""What makes a page hard to read: words that touch, lines of two letters, text outside its box, columns of nothing."""
+"""Finds what makes a page hard to read: words that touch, very short lines, overflowing text, empty columns."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ FAULTS = """(root) => {
 
 
 def faults(root: Locator) -> list[str]:
-    """The places of an element that are hard to read; where two texts touch, with a bar between them."""
+    """Return the faults that make an element hard to read; two texts that touch have a bar between them."""
     return root.evaluate(FAULTS)
 
 
 def open_all(page: Page) -> None:
-    """Open everything that opens."""
+    """Open everything that can be opened."""
     page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")

@@ -35,7 +35,7 @@ KEPT = set(
 ATTRIBUTES = {"*": ["align", "title", "open", "scope", "colspan", "rowspan"], "a": ["href"]}
 
 VIEWER = "<style>pre, table { display: block; overflow: auto }</style>"
-"""The style that code-hosting pages and nbviewer have themselves for what is wide."""
+"""The style that code-hosting pages and nbviewer have for wide elements."""
 
 LOOK = """async ([faults, everyTab]) => {
   const find = (0, eval)(faults);
@@ -55,13 +55,13 @@ LOOK = """async ([faults, everyTab]) => {
     return told.map((fault) => [cells.indexOf(card.closest(".jp-Cell")), fault]);
   });
 }"""
-"""What is hard to read in cards and answers, in `everyTab` or as they open, with the number of the cell."""
+"""Returns the faults in cards and answers, with the number of the cell; with `everyTab`, those of every tab."""
 
 CONTRAST = "axe.run('.jp-OutputArea-output :is(.pbr, .pybuild)', { runOnly: ['color-contrast'] })"
 
 
 def _stored() -> tuple[Any, list[str]]:
-    """All cells that show something, as one notebook, and the name of the notebook that each is from."""
+    """Return all cells with output as one notebook, and the name of the notebook that each is from."""
     whole = nbformat.v4.new_notebook()
     whole.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""What is to be pasted for DockerSpawner, given to a real engine as DockerSpawner gives it: by Docker's API."""
+"""The doctor's lines for DockerSpawner, given to a real engine as DockerSpawner does it: through Docker's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.services.buildkit import Engine
 from .test_findings import NONE
 
 LOOK = 'grep "^Seccomp:" /proc/self/status; grep -c " /proc/" /proc/self/mountinfo; true'
-"""0 where no filter is in force, and how many mounts mask what is in /proc."""
+"""Prints the mode of seccomp, which is 0 without a filter, and the number of mounts that mask parts of /proc."""
 
 
 def test_the_engine_takes_what_is_pasted_for_a_spawner(engine: Engine) -> None:
@@ -32,7 +32,7 @@ def test_the_engine_takes_what_is_pasted_for_a_spawner(engine: Engine) -> None:
 
 
 def _printed(engine: Engine, host: dict[str, Any]) -> list[str]:
-    """The lines of a container whose HostConfig is that."""
+    """Return the lines that a container with this HostConfig prints."""
     body = json.dumps({"Image": "busybox", "Cmd": ["sh", "-c", LOOK], "HostConfig": {**host, "NetworkMode": "none"}})
     connection = http.client.HTTPConnection("engine")
     connection.sock = socket.socket(socket.AF_UNIX)

@@ -1,6 +1,6 @@
-"""A conda channel of the tests' own: a few packages, made here, in a directory that any web server can serve.
+"""A conda channel for the tests: a few packages, made here, in a directory that any web server can serve.
 
-`micromamba.py` installs from it, by rattler's own solver and linker: micromamba itself is in no registry of packages.
+`micromamba.py` installs from it with rattler's own solver and linker, since micromamba itself is in no registry.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _VENV = "home = /usr/bin\ninclude-system-site-packages = false\n"
 
 
 def make_channel(root: Path, python: str) -> list[str]:
-    """Make the channel; `python` is the version of the base's Python, which conda's stands on. Names of its files."""
+    """Make the channel, for a base with this version of Python; returns the names of its files."""
     version = ".".join(python.split(".")[:2])
     links = {f"bin/python{version}": f"/usr/bin/python{version}", "bin/python3": f"python{version}"}
     packages = [
-        # An environment that Python knows as one, on the Python of the base image.
+        # Python takes this directory for an environment, which uses the base image's Python.
         _package("python", python, {"pyvenv.cfg": _VENV}, {**links, "bin/python": "python3"}, subdir="linux-64"),
         _package("pip", importlib.metadata.version("pip"), _modules_of("pip"), depends=["python"], **_NOARCH),
         _package(
@@ -61,7 +61,7 @@ def _package(
     programs: list[str] | None = None,
     **more: Any,
 ) -> tuple[dict[str, Any], bytes]:
-    """What the index of a channel has about a package, and the package."""
+    """Return a package, and its entry in the index of a channel."""
     index = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": [], **more}
     paths = [{"_path": path, "path_type": "hardlink", **_sums(content)} for path, content in files.items()]
     paths += [{"_path": path, "path_type": "softlink"} for path in links or {}]
@@ -97,7 +97,7 @@ def _bytes(content: str | bytes) -> bytes:
 
 
 def _modules_of(name: str) -> dict[str, str | bytes]:
-    """The files of a distribution of this machine, as a package that is of no platform has them."""
+    """Return the files of a distribution of this machine, as a package for any platform has them."""
     files: dict[str, str | bytes] = {}
     for file in importlib.metadata.files(name) or ():
         if file.parts[0] != ".." and file.suffix != ".pyc":

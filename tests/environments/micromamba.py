@@ -1,6 +1,6 @@
-"""micromamba's command line, as far as the compiled Dockerfiles use it, on rattler: the solver and linker of pixi.
+"""The part of micromamba's command line that our Dockerfiles use, made of rattler: the solver and linker of pixi.
 
-It stands in an image for micromamba, which no registry of packages has; rattler is in /opt/rattler there.
+It takes the place of micromamba, which is in no registry, in the image of the tests. rattler is in /opt/rattler there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rattler import Channel, MatchSpec, VirtualPackage, install, solve
 
 
 def main(arguments: list[str]) -> int:
-    """Do what a line says."""
+    """Run a command line."""
     parser = argparse.ArgumentParser(prog="micromamba")
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create")

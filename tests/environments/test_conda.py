@@ -1,4 +1,4 @@
-"""Environments of conda, built for real of a channel that is made here; see `micromamba.py` for what installs them."""
+"""conda environments, really built from a channel that is made here; `micromamba.py` installs them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COPY --chmod=755 micromamba /bin/micromamba
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An image that has micromamba's stand-in, under its own name too."""
+    """Build an image with the stand-in for micromamba, which also has its name."""
     enter(tmp_path / "place", monkeypatch)
     load_image(embedded_builder().store, require(debian_base).path, "debian:stable-slim")
     program = f"#!/opt/rattler/bin/python\n{_MICROMAMBA.read_text()}"
@@ -46,7 +46,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def channel(base: str, index: LocalIndex, tmp_path: Path) -> str:
-    """The URL of a channel for the Python of the base."""
+    """Return the URL of a channel for the Python of the base."""
     code = "import platform; print(platform.python_version())"
     version = pybuild_magic.run(DEBIAN, "python3", "-c", code).text.strip()
     make_channel(tmp_path / "channel", version)
@@ -86,7 +86,7 @@ def test_what_conda_has_installed_is_installed_again_and_a_repository_is_solved(
 
 
 def recorded(folder: Path, url: str, prefix: Path, *names: str) -> None:
-    """Write what conda records of packages that it has installed; `python` and `small` were asked for."""
+    """Write the records that conda keeps of installed packages; `python` and `small` were asked for."""
     (prefix / "conda-meta").mkdir(parents=True)
     for subdir in ("noarch", "linux-64"):
         packages = json.loads((folder / subdir / "repodata.json").read_text())["packages"]

@@ -1,6 +1,6 @@
-"""Real packages: a large environment locked whole, and a plot that the kernel of an image draws.
+"""Real packages: the lock of a whole large environment, and a plot that the kernel of an image draws.
 
-`make bench` (`large`) builds a large one as root, as an ordinary user and by BuildKit, which takes minutes.
+`make bench` (`large`) builds a large environment as root, as an ordinary user and with BuildKit, which takes minutes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def recorded(site: Path, *requirements: str) -> None:
-    """Write the records of distributions, as pip would install them; their files are not needed to lock them."""
+    """Write the records of distributions, as pip does; locking them does not need their files."""
     version = run(DEBIAN, "python3", "-c", "import platform; print(platform.python_version())").text.strip()
     words = ["--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:", "--report=-", "--target", str(site)]
     command = [sys.executable, "-m", "pip", "install", *words, "--python-version", version, *requirements]

@@ -1,4 +1,4 @@
-"""Front ends of images once more as an ordinary user with few descriptors, with namespaces and without."""
+"""The tests of front ends again, as an ordinary user with few descriptors, with and without namespaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.services import require, tool
 from .conftest import ARCHIVE, Front
 
 CHOSEN = ("named_by_a_build_arg", "failing_process", "built_in", "stays_after", "steal")
-"""Those that need no engine, which is root's."""
+"""The tests that do not need an engine, which only root can use."""
 
 
 @pytest.mark.xdist_group("frontends")

@@ -20,7 +20,7 @@ from pybuild_magic.request.flags import Flag, Kind, MisreadError
 
 
 def lines(commands: Mapping[str, Syntax]) -> Iterator[tuple[tuple[str, ...], Syntax]]:
-    """Each command, and each that one has of its own, by its words."""
+    """Return each command and subcommand, by its words."""
     for name, syntax in commands.items():
         yield (name,), syntax
         for words, own in lines(syntax.words):
@@ -35,7 +35,7 @@ KNOWN: dict[str, Flag] = {
 
 
 def accepted(parse: Callable[[Sequence[str]], object]) -> set[str]:
-    """The flags, of all that any command has, that a command line takes for flags."""
+    """Return those flags of any command that a given command line accepts."""
     names: set[str] = set()
     for name, flag in KNOWN.items():
         try:
@@ -44,7 +44,7 @@ def accepted(parse: Callable[[Sequence[str]], object]) -> set[str]:
             if error.message == f"Unknown flag --{name}.":
                 continue
         except UsageError:
-            pass  # of its value, or of the arguments that are not there
+            pass  # about the value, or about missing arguments
         names.add(name)
     return names
 

@@ -1,4 +1,4 @@
-"""What runs in the background and docker's do alike: command lines, one after the other, on one run."""
+"""Scenarios in which our runs and docker's do the same: command lines, one after the other, on a background run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from .cases import IMAGE
 
 NAME = "NAME"
-"""Stands for the name of the run of a scenario."""
+"""The placeholder for the name of the run in a scenario."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """The words of one command line. Only the exit code is compared where the words of an error are the engine's."""
+    """The words of one command line. If the engine words an error in its own way, only exit codes are compared."""
 
     words: tuple[str, ...]
     stdin: bytes | None = None

@@ -30,7 +30,7 @@ def _named(words: Sequence[str], scenario: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def answers(engine: Engine) -> Iterator[dict[str, list[Answer]]]:
-    """What docker says, and ends with."""
+    """Yield the exit codes and outputs of docker, by scenario."""
     client, env = str(engine.client), engine.environ()
     subprocess.run(
         [client, "build", "-q", "-t", IMAGE, "-"], input=DOCKERFILE.encode(), env=env, check=True, capture_output=True
@@ -52,7 +52,7 @@ def answers(engine: Engine) -> Iterator[dict[str, list[Answer]]]:
 
 @pytest.fixture
 def scenario(store: None, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a scenario; what it has begun is ended."""
+    """Yield the name of a scenario, and end its run afterwards."""
     yield request.param
     for record in list_runs(ended=True):
         BackgroundRun(record).stop(0)
@@ -69,7 +69,7 @@ def _ours(step: Step, scenario: str, capture: pytest.CaptureFixture[bytes], patc
     try:
         with patch.context() as given, open(0, closefd=False) as stdin:
             given.setattr(sys, "stdin", stdin)
-            given.setattr(builders, "close", lambda **_: None)  # the next command has it still
+            given.setattr(builders, "close", lambda **_: None)  # the next command still has it
             code = main(_named(step.words, scenario))
     finally:
         os.dup2(kept, 0)
