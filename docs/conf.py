@@ -30,7 +30,7 @@ include_patterns = [
 exclude_patterns = [".*", "**/.*", "build", "dist", "labextension", "native", "pybuild_magic", "benchmarks"]
 
 nb_execution_mode = "off"  # the notebooks are shown as they are stored
-# The HTML form of a result is shown; `%%build` cells are not Python, and are coloured as far as that goes.
+# Results are shown in their HTML form. `%%build` cells are not Python, so they cannot always be highlighted as it.
 suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]
 smartquotes_action = "qe"  # flags keep their two dashes
 myst_heading_anchors = 3

@@ -1,4 +1,4 @@
-"""What each flag and each attribute of an exporter does on the two builders: the rows that are not plainly "works".
+"""The flags and attributes of exporters that do not simply work on both builders, and how they differ.
 
 `tests/options/test_support.py` holds the claims to the code, and the rows to BuildKit's own lists.
 """
@@ -12,7 +12,7 @@ from pybuild_magic.request.table import OPTIONS
 
 WORKS = "works"
 SENTENCE = "a sentence"
-"""It is refused, by an error that says so and what to do instead; nothing is left out in silence."""
+"""The option is refused with an error that says what to do instead; nothing is silently ignored."""
 
 
 class Support(NamedTuple):
@@ -33,24 +33,24 @@ FLAGS: dict[str, Support] = {
     "cache-to": Support(
         differs="Embedded: registry, local, inline; gha, s3 and azblob are a sentence. BuildKit: what its daemon has."
     ),
-    "cgroup-parent": Support(differs="Embedded: where the user may make cgroups, else a sentence."),
-    "load": Support(differs="Into the Docker engine that is meant, from both builders."),
+    "cgroup-parent": Support(differs="Embedded: works where the user may make cgroups; a sentence elsewhere."),
+    "load": Support(differs="From either builder, into the Docker engine of `DOCKER_HOST` or the current context."),
     "network": Support(differs="Embedded: the default network is the machine's, as with rootless BuildKit."),
     "policy": Support(
         SENTENCE, SENTENCE, "No builder evaluates policies; `docker buildx` does that itself, from version 0.31 on."
     ),
-    "progress": Support(differs="`widget` in place of `tty`, and `none`."),
-    "resource": Support(differs="Embedded: where the user may make cgroups. BuildKit: a daemon that knows them."),
-    "sbom": Support(differs="Embedded: a scanner is built in; `generator=IMAGE` is run on both."),
-    "tag": Support(differs="Embedded: without an output the image is kept in the store, for the next `FROM`."),
+    "progress": Support(differs="There is no `tty`, but `widget` and `none`."),
+    "resource": Support(differs="Embedded: works where the user may make cgroups. BuildKit: if the daemon can."),
+    "sbom": Support(differs="Embedded: has a built-in scanner. `generator=IMAGE` works on both."),
+    "tag": Support(differs="Embedded: without an output, the image is kept in the store for the next `FROM`."),
 }
-"""By name; what is not here works on both and does the same."""
+"""By name; a flag that is not here works on both and does the same."""
 
 NOT_OURS: dict[str, Support] = {
-    "debug": Support("another", "another", "buildx's is its own logging; ours opens a shell in a step that failed."),
+    "debug": Support("another", "another", "buildx's turns on its own logging; ours opens a shell in a failed step."),
     "help": Support(differs="`%build --help`."),
 }
-"""Flags of `docker buildx build` that are no rows of the table of options, or are others there."""
+"""Flags of `docker buildx build` that have no row in the table of options, or mean something else there."""
 
 BUILDKIT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "image": (
@@ -68,15 +68,15 @@ BUILDKIT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "tar": ("dest", "attestation-prefix", "platform-split", "source-date-epoch"),
     "cacheonly": (),
 }
-"""The names that BuildKit's exporters and their client read (`exporter/*/`), and what they have read before."""
+"""The names that BuildKit's exporters and their client read (`exporter/*/`), or used to read."""
 BUILDKIT_ATTRIBUTES |= {"registry": BUILDKIT_ATTRIBUTES["image"], "docker": BUILDKIT_ATTRIBUTES["oci"]}
 
-_GONE = Support(SENTENCE, "ignored", "Gone from BuildKit since 0.14: `--provenance` tells more.")
+_GONE = Support(SENTENCE, "ignored", "Removed from BuildKit in 0.14; `--provenance` records more.")
 _ESTARGZ = Support(differs="Embedded: `estargz` is a sentence.")
 _UNPACK = Support(
-    differs="Embedded: taken, and of no effect: the store has the layers already. Docker's engine always unpacks."
+    differs="Embedded: accepted without effect, since the store has the layers. Docker's engine always unpacks."
 )
-_DANGLING = Support(differs="Docker's engine does not ask for it.")
+_DANGLING = Support(differs="Docker's engine does not read it.")
 DECIDED_BY_ENGINE = {"unpack", "danging-name-empty-only"}
 """Attributes that Docker's engine, unlike buildkitd, does not read."""
 _PACKED = ("image", "registry", "oci", "docker")
@@ -86,7 +86,7 @@ ATTRIBUTES: dict[tuple[str, str], Support] = {
     **{(kind, "unpack"): _UNPACK for kind in ("image", "registry")},
     **{(kind, "danging-name-empty-only"): _DANGLING for kind in ("image", "registry")},
 }
-"""By exporter and name; what is not here works on both and does the same."""
+"""By exporter and name; an attribute that is not here works on both and does the same."""
 
 
 def flag_rows() -> list[tuple[str, Support]]:
@@ -96,7 +96,7 @@ def flag_rows() -> list[tuple[str, Support]]:
 
 
 def attribute_rows() -> list[tuple[str, str, Support]]:
-    """Return every attribute of every exporter, with its claims: those of BuildKit, and those that we have besides."""
+    """Return every attribute of every exporter, with its claims: BuildKit's, and our own."""
     rows: list[tuple[str, str, Support]] = []
     for kind in exporters.TYPES:
         ours = [attribute.name for attribute in exporters.get(kind).attributes]

@@ -21,18 +21,18 @@ from pybuild_magic.request.table import OPTIONS
 
 
 def table(*head: str, rows: Iterable[tuple[str, ...]]) -> str:
-    """A table in Markdown; a cell that is code has its backticks already."""
+    """Return a table in Markdown; cells with code have their backticks already."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def code(text: str) -> str:
-    """`text` as code; nothing for nothing."""
+    """Return `text` as code; an empty text stays empty."""
     return f"`{text}`" if text else ""
 
 
 def flags(known: Iterable[Flag]) -> str:
-    """Flags, with their meanings."""
+    """Return a table of flags with their meanings."""
 
     def about(flag: Flag) -> str:
         choices = f": {', '.join(map(code, flag.choices))}" if flag.choices else ""
@@ -45,7 +45,7 @@ def flags(known: Iterable[Flag]) -> str:
 
 
 def exporter_sections() -> str:
-    """A section for each exporter, with its attributes, their defaults and what they do."""
+    """Return a section for each exporter, with its attributes, their defaults and their meanings."""
     parts: list[str] = []
     for kind in exporters.TYPES:
         rows = [
@@ -62,14 +62,14 @@ def _default(value: Any) -> str:
 
 
 def commands() -> str:
-    """The commands of `%build`, with their words and what they do; below, a section for each that has flags."""
+    """Return the commands of `%build` with their meanings and, below, a section for each that has flags."""
     names = ((code(f"%build {name} {command.line}".strip()), command.about) for name, command in COMMANDS.items())
     sections = (section for command in COMMANDS.values() for section in _sections(command))
     return "\n\n".join((table("command", "what it does", rows=names), *sections))
 
 
 def _sections(command: Syntax) -> Iterable[str]:
-    """The flags of a command, and of those that it has of its own."""
+    """Yield a section with the flags of a command, and one for each of its subcommands."""
     if isinstance(command, Command) and command.flags == OPTIONS:
         yield f"## `%build {command.name}`\n\nIt takes the [flags of a build](flags.md)."
     elif isinstance(command, Command) and command.flags:
@@ -79,14 +79,14 @@ def _sections(command: Syntax) -> Iterable[str]:
 
 
 def settings() -> str:
-    """The traitlets that `%config BuildMagics` sets."""
+    """Return a table of the traitlets that `%config BuildMagics` sets."""
     traits = BuildMagics.class_own_traits(config=True)
     rows = ((code(name), code(repr(trait.default())), trait.help) for name, trait in sorted(traits.items()))
     return table("setting", "default", "meaning", rows=rows)
 
 
 def checks() -> str:
-    """The build checks, with their messages."""
+    """Return a table of the build checks with their messages."""
     rows = (
         (
             f"[{rule.name}]({rule.url})" if rule.url else rule.name,
@@ -98,13 +98,13 @@ def checks() -> str:
 
 
 def supported_flags() -> str:
-    """What each flag of `docker buildx build` does on the two builders."""
+    """Return a table of what each flag of `docker buildx build` does on the two builders."""
     rows = ((code(f"--{name}"), *claims) for name, claims in support.flag_rows())
     return table("flag", "embedded", "BuildKit", "what differs", rows=rows)
 
 
 def supported_attributes() -> str:
-    """What each attribute of each exporter does on the two builders."""
+    """Return a table of what each attribute of each exporter does on the two builders."""
     rows = ((code(f"type={kind}"), code(name), *claims) for kind, name, claims in support.attribute_rows())
     return table("exporter", "attribute", "embedded", "BuildKit", "what differs", rows=rows)
 
@@ -120,19 +120,19 @@ TABLES: dict[str, Callable[[], str]] = {
     "magic-settings": settings,
     "build-checks": checks,
 }
-"""What each directive puts in its place, as Markdown."""
+"""The directives, with functions that return the Markdown in their place."""
 
 
 class Table(SphinxDirective):
-    """Puts the table that has the directive's name into the page."""
+    """Puts the table with the directive's name into the page."""
 
     def run(self) -> list[nodes.Node]:
-        """Return what the Markdown of the table becomes."""
+        """Return the table, parsed from its Markdown."""
         return self.parse_text_to_nodes(TABLES[self.name](), allow_section_headings=True)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Give Sphinx the directives."""
+    """Register the directives with Sphinx."""
     for name in TABLES:
         app.add_directive(name, Table)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

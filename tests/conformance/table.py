@@ -39,28 +39,34 @@ def write(results: Mapping[str, Marks], version: str) -> str:
     rows = [_row(name, marks) for name, marks in sorted(results.items())]
     text = f"""# The embedded builder against BuildKit
 
-Each case of `cases/` is built by the embedded builder and by a real BuildKit, both with `SOURCE_DATE_EPOCH`,
-`rewrite-timestamp=true`, `compression=uncompressed` and `type=oci`, and the two are compared: **accepted** (or refused
-with the same words at the same line), **files** (the merged file system: path, type, mode, owner, size, content,
-links, xattrs, times), **layers** (the entries and whiteouts of each), **config** (every field, history included),
-**bytes** (diffIDs, the image ID, the manifest's digest) and **LLB** (the graph that BuildKit's `mode=max` provenance
-attests, vertex by vertex: op, inputs, mounts, meta, platform, lines of the Dockerfile; names too, but of vertices that
-builds at the same time share), and **provenance** (every field of that document in SLSA's v0.2, and how the image's
-index has it, but for times, ids, what names the client's directories, and the blobs that happen to be there for a
-step). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there to be compared: both refuse,
-or BuildKit is older than the reference and built an equivalent Dockerfile. The cases with a RUN are built once more on
-each lower **rung** of the sandbox, and there every level must be equal that is equal on the best.
+Each case in `cases/` is built by the embedded builder and by a real BuildKit, both with `SOURCE_DATE_EPOCH`,
+`rewrite-timestamp=true`, `compression=uncompressed` and `type=oci`, and the results are compared on these levels:
+
+- **accepted**: both build it, or both refuse it with the same words at the same line;
+- **files**: the merged file system: path, type, mode, owner, size, content, links, xattrs, times;
+- **layers**: the entries and whiteouts of each layer;
+- **config**: every field, including the history;
+- **bytes**: the diffIDs, the image ID, and the digest of the manifest;
+- **LLB**: the graph in BuildKit's `mode=max` provenance, vertex by vertex: op, inputs, mounts, meta, platform, lines of
+  the Dockerfile, and names, except those of vertices that builds at the same time share;
+- **provenance**: every field of that document in SLSA's v0.2, and its place in the image's index; all but times, ids,
+  names of the client's directories, and the blobs that happen to exist for a step.
+
+{EQUAL} means equal, {DIFFERS} means different, and {ABSENT} means that there is nothing to compare: both refuse,
+or BuildKit is older than the reference and has built an equivalent Dockerfile. Cases with a RUN are also built on each
+lower **rung** of the sandbox, where every level has to be equal that is equal on the best rung.
 
 `make conformance` writes this file; the tests fail when a level that it records is lost. A case is a few lines in
 `cases/`. Written against {version}.
 
-What a change makes run again is compared by `pairs.py`: builds, a change, and the build after it, by both builders;
-the names of the vertices, what they read, their order and which are CACHED are the same.
+`pairs.py` compares what runs again after a change: both builders build, something is changed, and both build again. The
+names of the vertices, their inputs, their order and the CACHED ones are the same.
 
-Caches are carried both ways: what one builder exports of a case with `mode=max` has every step CACHED at the other,
-which knows the base images alone, and the keys in it are the other's. CI takes all cases to the embedded builder, and
-some to a BuildKit that has just been started; `make conformance` all of them both ways. The one case that differs is
-`copy/xattrs`: other extended attributes than capabilities are no part of a context here, and so of no key.
+Caches are carried both ways: when one builder exports the cache of a case with `mode=max`, the other, which has only
+the base images, finds every step CACHED, and the keys are those that it would write itself. CI carries the caches of
+all cases to the embedded builder, and those of some to a freshly started BuildKit; `make conformance` carries all of
+them both ways. Only `copy/xattrs` differs: extended attributes other than capabilities are not part of a context here,
+and so not part of any key.
 
 {short}
 
