@@ -1,4 +1,4 @@
-"""Base images without a network: programs of this machine, and what they need, as a build context."""
+"""Base images without a network: programs of this machine, with the libraries they need, as a build context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def programs(*names: str) -> dict[str, bytes]:
-    """The files of these programs and of their shared libraries, by their place in the image."""
+    """Return the files of these programs and of their shared libraries, by their paths in the image."""
     files: dict[str, bytes] = {}
     for name in names:
         path = shutil.which(name)
@@ -24,7 +24,7 @@ def programs(*names: str) -> dict[str, bytes]:
 
 
 def libraries(*paths: str | Path) -> dict[str, bytes]:
-    """The shared libraries that programs or extension modules are linked to, by their place in the image."""
+    """Return the shared libraries that programs or extension modules need, by their paths in the image."""
     needed = subprocess.run(["ldd", *map(str, paths)], capture_output=True, text=True, check=False).stdout
     found = re.findall(r"(?:=> |^\s+)(/[^\s:]+) \(", needed, re.MULTILINE)
     return {name[1:]: Path(name).read_bytes() for name in found}
@@ -32,13 +32,13 @@ def libraries(*paths: str | Path) -> dict[str, bytes]:
 
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "__pycache__"}
 _UNCHECKED = (1).to_bytes(4, "little")
-"""The flag of bytecode that goes by no time of its source (PEP 552)."""
+"""The flag of bytecode that does not depend on the time of its source (PEP 552)."""
 
 
 def python(*, ensurepip: bool = False) -> dict[str, bytes]:
-    """This machine's Python with pip, without its tests: about 1,500 files below `usr`.
+    """Return this machine's Python with pip, but without its tests: about 1,500 files below `usr`.
 
-    With `ensurepip`, by which `python -m venv` installs pip, there is also the runtime of C++ that kernels need.
+    With `ensurepip`, which `python -m venv` uses to install pip, it also has the C++ runtime that kernels need.
     """
     library = Path(os.__file__).parent
     home = f"usr/lib/python{sys.version_info.major}.{sys.version_info.minor}"
@@ -53,7 +53,7 @@ def python(*, ensurepip: bool = False) -> dict[str, bytes]:
         files |= _modules(library / "ensurepip", f"{home}/ensurepip")
         kernels = [Path(name).parent for name in map(_place, ("zmq", "debugpy", "markupsafe")) if name]
         native = libraries(*(path for folder in kernels for path in folder.rglob("*.so")))
-        # What a wheel has beside its modules comes with it.
+        # Files beside the modules of a wheel are included.
         files |= {name: content for name, content in native.items() if name.startswith(("lib", "usr/lib"))}
     return files | libraries(program, *library.glob("lib-dynload/*.so"))
 
@@ -64,7 +64,7 @@ def _place(module: str) -> str:
 
 
 def _modules(folder: Path, target: str) -> dict[str, bytes]:
-    """The modules of a folder, with the bytecode that is there already, so that nothing has to be compiled."""
+    """Return the modules in a folder with their existing bytecode, so that nothing has to be compiled."""
     files: dict[str, bytes] = {}
     for path in sorted(folder.iterdir()):
         name = path.name

@@ -1,4 +1,4 @@
-"""What some notebooks need beside a kernel: a registry, a private one, an engine. Without them they are skipped."""
+"""Services that some notebooks need: two registries and an engine. Notebooks whose service is missing are skipped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEEDS: dict[str, Callable[[], AbstractContextManager[dict[str, str]]]] = {"07-":
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start what the collected notebooks need, and tell their kernels by the environment."""
+    """Start the services that the collected notebooks need, and pass their addresses through the environment."""
     stack = ExitStack()
     config.add_cleanup(stack.close)
     for prefix, service in NEEDS.items():

@@ -1,7 +1,7 @@
-"""Run a notebook from top to bottom and show what its builds made: what `make demo` does.
+"""Run a notebook from top to bottom and show the results of its builds, as `make demo` does.
 
-`python notebooks/run.py NOTEBOOK` keeps the notebook with its results as HTML in build/demo; with `--store` it keeps
-them in the notebook itself, built in a fresh store, as the repository has it.
+`python notebooks/run.py NOTEBOOK` saves the notebook with its results as HTML in build/demo. With `--store` it builds
+in a fresh store and saves the results in the notebook itself, as in the repository.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from traitlets.config import Config
 
 
 def execute(source: Path, **metadata: str) -> Any:
-    """The notebook, run in its own directory; `metadata` is sent with each of its cells."""
+    """Return the notebook after running it in its own directory; `metadata` is sent with each cell."""
     notebook = nbformat.read(source, as_version=4)
     resources = {"metadata": {"path": str(source.parent)}}
     config = Config({"Session": {"metadata": metadata}})
     ExecutePreprocessor(timeout=600, kernel_name="python3", config=config).preprocess(notebook, resources)
-    # Results are static; the widgets that showed the builds while they ran have no business in the file.
+    # Results are static, so the widgets that showed the builds as they ran do not belong in the file.
     notebook.metadata.pop("widgets", None)
     return notebook
 
 
 def demo(source: Path) -> None:
-    """Execute, write `build/demo/NAME.html`, and print what each build answered."""
+    """Execute the notebook, write `build/demo/NAME.html`, and print the answer of each build."""
     target = Path("build/demo") / source.with_suffix(".html").name
     target.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -52,11 +52,11 @@ def demo(source: Path) -> None:
 
 
 def store(source: Path) -> None:
-    """Execute in a fresh store, and keep the results in the notebook."""
+    """Execute the notebook in a fresh store, and save the results in it."""
     shutil.rmtree(source.parent / "out", ignore_errors=True)
     with tempfile.TemporaryDirectory() as home:
         os.environ["PYBUILD_HOME"] = home
-        # As JupyterLab sends its cells: an error that a card tells is not told a second time.
+        # JupyterLab sends this, too: an error that a card shows is then not shown a second time.
         notebook = execute(source, cellId="stored")
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

@@ -48,10 +48,12 @@ PLACES = {
             (*_UNCONFINED, *_USER),
             stands=True,
         ),
-        Place("unmasked-user", "and /proc unmasked, uid 1000", 3, (*_UNCONFINED, *_UNMASKED, *_USER)),
+        Place(
+            "unmasked-user", "seccomp unconfined and /proc unmasked, uid 1000", 3, (*_UNCONFINED, *_UNMASKED, *_USER)
+        ),
         Place(
             "hub",
-            "and no_new_privileges (zero-to-jupyterhub), uid 1000",
+            "seccomp unconfined and no_new_privileges (zero-to-jupyterhub), uid 1000",
             3,
             (*_UNCONFINED, *_NO_NEW_PRIVILEGES, *_USER),
             often=True,

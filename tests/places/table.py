@@ -1,4 +1,4 @@
-"""The page of the places: what the tests do in each, and how RUN is run there."""
+"""The page of the places: how RUN is run in each, and what the tests do there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- what `python -m tests.places --page` writes -->", "<!-- end -
 
 
 def lines() -> Iterable[str]:
-    """The table of the places, that of the rungs, and the tasks."""
+    """Yield the table of places, the table of rungs, and the list of tasks."""
     yield "| in a container | started with | `RUN` on | works |"
     yield "|---|---|---|---|"
     for place in PLACES.values():
@@ -25,16 +25,16 @@ def lines() -> Iterable[str]:
     masked = rungs.Place(proc="refused", single=True, tracer="", root=True)
     for rung in rungs.climb(masked):
         yield f"| {rung.number} | {rung.name} | {rung.lacks or 'nothing'} |"
-    yield from ("", "What is built and run in each, by CI and by `make places`:", "")
+    yield from ("", "CI and `make places` do this in each place:", "")
     often = sum(place.often for place in PLACES.values())
     for task in TASKS.values():
         where = "" if task.quick else f" (by CI in {often} of them)"
-        yield f"- {task.about}{' (by `make places` alone, in a place for each rung)' if task.slow else where}"
+        yield f"- {task.about}{' (only by `make places`, in one place for each rung)' if task.slow else where}"
 
 
 def _flags(place: Place) -> str:
     flags = " ".join(flag for flag in place.flags if not flag.startswith("--user"))
-    return f"`{flags}`" if flags else "nothing more"
+    return f"`{flags}`" if flags else "no options"
 
 
 def _missing(place: Place) -> str:
@@ -43,7 +43,7 @@ def _missing(place: Place) -> str:
 
 
 def written() -> str:
-    """The page with the tables as they are now."""
+    """Return the page with current tables."""
     text = PAGE.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -22,16 +22,16 @@ class Task:
     """Path -> what the result has there; anything that is not named here must not be in it."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     ran: Mapping[str, str] = field(default_factory=dict)
-    """What has to come of `run`, by names that `inside.run` gives."""
+    """The expected outcome of `run`, by the names that `inside.run` gives."""
     quick: bool = False
     """Whether CI does it in every place."""
     slow: bool = False
     """Only in the places that stand for a rung."""
     kind: str = "build"
-    """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `run` (a
-    process on an image, by the line of `%build run`); `background` (one that goes on, and is killed); `advice` (what is
-    said of commands that fail, each a file); `shared` (caches outside, attestations and locks); `doctor` (says of RUN
-    what is true, and what to change); `home` (keeps the store small); `left` (looks for what all the others have left
+    """`build`; `told` (works, or an error says at once that it cannot); `fail` (has to fail); `cancel`; `run` (a
+    process on an image, with `%build run`); `background` (a process that runs on, and is killed); `advice` (about
+    commands that fail, each a file); `shared` (external caches, attestations and locks); `doctor` (tells the truth
+    about RUN, and what to change); `home` (keeps the store small); `left` (looks for anything that the others have left
     behind)."""
 
 
@@ -183,7 +183,7 @@ TASKS = {
             },
             quick=True,
         ),
-        Task("told", "RUN works, or it is said before the pull what to do", _ECHO, kind="told"),
+        Task("told", "RUN works, or an error says what to do before anything is pulled", _ECHO, kind="told"),
         Task("echo", "RUN echo", _ECHO, makes={"made.txt": _text("by 0:0\n")}, quick=True),
         Task(
             "users",
@@ -252,7 +252,7 @@ TASKS = {
         ),
         Task(
             "shared",
-            "a cache outside, attestations, and a locked build that is the same again",
+            "an external cache, attestations, and a locked build that gives the same image again",
             _SHARED,
             {"package.json": '{"name": "left", "version": "1.0.0"}'},
             ran={"cached": "2", "packages": "left", "materials": "1", "digests": "1"},
@@ -297,7 +297,7 @@ TASKS = {
         Task("fail", "a RUN that fails", "FROM places-debian\nRUN echo before && exit 3\n", quick=True, kind="fail"),
         Task(
             "cancel",
-            "cancel within a second",
+            "cancelling within a second",
             "FROM places-debian\nRUN echo started && sleep 4242\n",
             quick=True,
             kind="cancel",
@@ -329,7 +329,7 @@ TASKS = {
         ),
         Task(
             "home",
-            "%build du, gc, prune, save, load, import, ignore, and collection by itself",
+            "%build du, gc, prune, save, load, import, ignore, and automatic collection",
             "FROM places-debian\n",
             ran={
                 "du": "Total ",
