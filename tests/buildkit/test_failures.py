@@ -31,7 +31,7 @@ from pybuild_magic.exporters.directory import DirectoryWriter
 from pybuild_magic.images.load import load_image
 from pybuild_magic.net.grpc.rpc import UNAUTHENTICATED, GrpcError
 from pybuild_magic.net.grpc.stream import Call
-from pybuild_magic.notebook import commands
+from pybuild_magic.notebook import store_commands
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.store.usage import DiskUsage
 from tests.descriptors import garbage_kept, opened
@@ -474,6 +474,6 @@ def test_a_record_that_was_never_used_is_not_shown_as_used_in_1970(monkeypatch: 
         def disk_usage(self) -> DiskUsage:
             return disk_usage([UsageRecord(ID="x", Size=1)])
 
-    monkeypatch.setattr(commands, "choose", Daemon)
-    table = repr(commands.disk_usage([]))
+    monkeypatch.setattr(store_commands, "choose", Daemon)
+    table = repr(store_commands.disk_usage([]))
     assert "never" in table and "1970" not in table

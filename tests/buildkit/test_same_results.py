@@ -28,7 +28,7 @@ COPY --from=build /src /src
 CMD cat /src/made
 """
 FILES = {"a.txt": "alpha", "d/b": bytes(1000)}
-OF_THE_RUN = {"ref": "", "builder": "", "command": "", "request": "", "seconds": 0.0, "rung": None}
+OF_THE_RUN = {"ref": "", "builder": "", "driver": "", "command": "", "request": "", "seconds": 0.0, "rung": None}
 TIMES = {"started": None, "completed": None, "seconds": 0.0, "log_seconds": (), "cached": False}
 
 

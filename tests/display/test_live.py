@@ -153,8 +153,8 @@ def test_broken_sequences_break_nothing(line: str) -> None:
 @pytest.mark.parametrize(
     ("log", "code", "words"),
     [
-        ("/bin/sh: pipp: not found", 127, "no program “pipp”"),
-        ("bash: line 1: gcc: command not found", 127, "no program “gcc”"),
+        ("/bin/sh: pipp: not found", 127, "Install “pipp” in an earlier RUN"),
+        ("bash: line 1: gcc: command not found", 127, "Install “gcc” in an earlier RUN"),
         ("E: Unable to locate package curl", 100, "apt-get update"),
         ("fetch failed: Temporary failure in name resolution", 1, "--network=host"),
         ("write: No space left on device", 1, "%build prune"),
@@ -171,7 +171,7 @@ def test_broken_sequences_break_nothing(line: str) -> None:
         ("mount: permission denied (are you root?)", 1, "RUN --mount=type=tmpfs"),
         ("mount: mounting tmpfs on /mnt failed: Operation not permitted", 1, "RUN --mount=type=tmpfs"),
         ("", 137, "memory"),
-        ("ls: missing.txt: No such file or directory", 1, "“missing.txt” is not in the image"),
+        ("ls: missing.txt: No such file or directory", 1, "“missing.txt” does not exist in the image"),
         ("all is well", 1, ""),
     ],
 )

@@ -20,7 +20,7 @@ def test_the_next_cell_builds_the_repository(shell: Shell, tmp_path: Path) -> No
     (root / "apt.txt").write_text("file\n")
     table = shell.run("%build repo 'My Project'")
     assert table.rows == (
-        ("Dockerfile", "used", "it is the Dockerfile, as it is"),
+        ("Dockerfile", "used", "it is the Dockerfile, used as it is"),
         ("apt.txt", "not used", "Dockerfile says everything"),
     )
     cell = shell.ip.rl_next_input

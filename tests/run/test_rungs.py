@@ -115,7 +115,7 @@ def test_hooks_of_devices_are_run_or_refused(rung: int, tmp_path: Path, monkeypa
     if rung < 4:
         assert run("busybox", "cat", "/told", devices=["tests.example/device=hooked"]).text == "hooked\n"
         return
-    with pytest.raises(UnsupportedError, match=rf"has a hook \({hook}\).* on rung {rung} ") as caught:
+    with pytest.raises(UnsupportedError, match=rf"has a hook \({hook}\).*; rung {rung} ") as caught:
         run("busybox", "true", devices=["tests.example/device=hooked"])
     assert "without hooks" in caught.value.hint
 
@@ -125,7 +125,7 @@ def test_sizes_that_do_not_hold_are_told(rung: int) -> None:
     command = ("busybox", "sh", "-c", "mkdir -p /t && df -k /t | tail -1 | awk '{print $2}'")
     memory = [parse_tmpfs("/t:size=1m")]
     done = run(*command, volumes=memory, shm_size="8m", show=lambda _, data: shown.append(data.decode()))
-    expected = [f"The size of {path} is not held to on rung {rung}" for path in ("/dev/shm", "/t")]
+    expected = [f"The size of {path} is not limited on rung {rung}" for path in ("/dev/shm", "/t")]
     assert [text.partition(",")[0] for text in done.warnings] == (expected if rung >= 4 else [])
     assert (done.text == "1024\n") == (rung < 4)
     assert [line for line in "".join(shown).splitlines() if line.startswith("WARNING")] == [

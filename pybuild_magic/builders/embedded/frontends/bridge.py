@@ -28,9 +28,9 @@ from ...proto import gateway_pb2 as gw
 from ...proto import ops_pb2 as pb
 from ...proto.session_pb2 import Stat
 from . import capabilities
-from .definition import Definition, DefinitionError, definition_of, parse, source_range
+from .definition import Definition, definition_of, parse, source_range
 from .layouts import Layouts
-from .result import FrontendResult
+from .result import DefinitionError, FrontendResult
 from .returned import message_of, result_of
 
 MAX_MESSAGE = 16 << 20

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from ....errors import BuildError, SourceRange
+from ....errors import SourceRange
 from ....llb.ops import (
     NO_INPUT,
     NO_OUTPUT,
@@ -43,6 +43,7 @@ from ....llb.ops import (
 from ....llb.protobuf import message_of, result_of, wire
 from ....oci.digest import sha256
 from ...proto import ops_pb2 as pb
+from .result import DefinitionError
 
 MAX_OPS = 50_000
 """The most vertices of a definition. The largest Dockerfiles have a few hundred."""
@@ -61,12 +62,6 @@ merge.
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
-
-
-class DefinitionError(BuildError):
-    """A definition that cannot be solved."""
-
-    kind = "front end error"
 
 
 class Definition:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 
 from ....images.layout import split_layout
-from .definition import DefinitionError
+from .result import DefinitionError
 
 _SCHEME = "oci-layout://"
 _CONTEXT = "context:"

@@ -29,8 +29,7 @@ from ..sandbox.process import Hold
 from ..snapshot import Snapshot
 from . import capabilities
 from .bridge import MAX_MESSAGE, Bridge
-from .definition import DefinitionError
-from .result import FrontendResult
+from .result import DefinitionError, FrontendResult
 
 LAST_LINES = 20
 MAX_CALLS = 32

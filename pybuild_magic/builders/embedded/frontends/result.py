@@ -5,6 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from ....dockerfile.lower import LoweredTarget
+from ....errors import BuildError
+
+
+class DefinitionError(BuildError):
+    """A definition that cannot be solved."""
+
+    kind = "front end error"
 
 
 class FrontendResult(msgspec.Struct, frozen=True):

@@ -18,8 +18,7 @@ from ....oci.platform import Platform
 from ....oci.timestamp import EPOCHS
 from ....untrusted.foreign import integer
 from ...proto import gateway_pb2 as gw
-from .definition import DefinitionError
-from .result import FrontendResult
+from .result import DefinitionError, FrontendResult
 
 CONFIG = "containerimage.config"
 BASE_CONFIG = "containerimage.base.config"

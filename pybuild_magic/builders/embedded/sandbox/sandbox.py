@@ -213,7 +213,7 @@ class Sandbox:
         rung = self._helper.rung
         if rung is None or not rung.way.TRACED:
             return []
-        where = f"is not held to on rung {rung.number}, where it is a directory of this machine"
+        where = f"is not limited on rung {rung.number}, where it is a directory of this machine"
         return [f"The size of {path} {where}" for path in sized(spec)]
 
     def enter(self, spec: RunSpec, hold: Hold, channel: int, streams: tuple[int, ...]) -> None:
