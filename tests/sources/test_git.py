@@ -299,7 +299,7 @@ def test_what_is_not_there_is_said_so(build: Build, daemon: Daemon, repository: 
     ],
 )
 def test_options_and_other_protocols_are_refused(build: Build, identifier: str, attrs: dict[str, str]) -> None:
-    with pytest.raises(SourceError, match=r"invalid git ref|no Git URL|there is no host|could not be read"):
+    with pytest.raises(SourceError, match=r"invalid git ref|is not a Git URL|there is no host|could not be read"):
         build.open(identifier, attrs).key()
     assert not Path("/tmp/x").exists()
 
