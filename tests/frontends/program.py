@@ -354,7 +354,8 @@ class Front:
 
     def do_context(self, rest):
         """A context that is an OCI layout, as BuildKit's own front end reads one."""
-        store, _, digest = self.options[f"context:{rest}"].removeprefix("oci-layout://").partition("@")
+        name, _, digest = self.options[f"context:{rest}"].removeprefix("oci-layout://").partition("@")
+        store = name.partition(":")[0]  # buildx adds a tag, which is no part of the store's name
         ref = f"docker.io/library/{rest}@{digest}"
         session = os.environ["BUILDKIT_SESSION_ID"]
         request = field(1, ref) + field(4, f"[context {rest}] load metadata for {ref}")
