@@ -34,6 +34,7 @@ DEFAULTS = (
 """The files that are read when none is named, as far as they exist."""
 WORKING_DIRECTORY = "cwd://"
 """The prefix of a path on this machine, for a definition that comes from elsewhere."""
+_NAME_ONE = "Such as docker-bake.hcl, or name one with -f."
 _LONGEST = 2 << 20
 """The maximum bytes of a definition from elsewhere, as in buildx."""
 _ARCHIVES = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\x00")
@@ -89,7 +90,7 @@ def read_local(names: Sequence[str]) -> list[tuple[str, str]]:
     files: list[tuple[str, str]] = []
     chosen = names or [name for name in DEFAULTS if kind_of(Path(name))]
     if not chosen:
-        raise ContextError("There is no Bake file here.", hint="Such as docker-bake.hcl, or name one with -f.")
+        raise ContextError("There is no Bake file here.", hint=_NAME_ONE)
     for name in chosen:
         name = name.removeprefix(WORKING_DIRECTORY)
         try:
@@ -126,7 +127,7 @@ def read_remote(
     ]
     local = [name for name in names if name.startswith(WORKING_DIRECTORY)]
     if not read and not local:
-        raise ContextError(f"There is no Bake file in {url}.", hint="Such as docker-bake.hcl, or name one with -f.")
+        raise ContextError(f"There is no Bake file in {url}.", hint=_NAME_ONE)
     return [*read, *(read_local(local) if local else [])], Origin(url, is_git)
 
 

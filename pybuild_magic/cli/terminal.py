@@ -81,9 +81,8 @@ class _Raw:
         self._give_back()
 
     def _take(self) -> None:
-        self._tty.setraw(
-            self._fd, self._termios.TCSADRAIN
-        )  # in the background it stops here, until the shell brings it to the foreground
+        # In the background it stops here, until the shell brings it to the foreground.
+        self._tty.setraw(self._fd, self._termios.TCSADRAIN)
 
     def _give_back(self) -> None:
         with suppress(self._termios.error):  # the terminal is gone

@@ -288,10 +288,8 @@ def _hash(source: LocalDir, file: FileStat, cancel: Cancel, count: _Count) -> tu
             if len(data) <= file.size < _BLOCK:
                 break
             cancel.check()
-        return (
-            digest.digest(),
-            b"",
-        )  # BuildKit's receiver sets the capability first and the owner next, which drops the capability again
+        # BuildKit's receiver sets the capability first and the owner next, which drops the capability again.
+        return digest.digest(), b""
     except OSError as error:
         raise ContextError(f"{file.path} of the context cannot be read: {error.strerror}.") from error
     finally:

@@ -103,20 +103,21 @@ class FrontendProcess:
                 sandbox.discard(outcome)
             except Interrupted:
                 cancel.check()
-        # Whether it was ended before it ended by itself is chance, once it was not understood.
-        if broken and bridge.failure is None:
-            message = f"{self._image.ref}: frontend grpc server closed unexpectedly: {broken[0]}"
-            raise DefinitionError(message, logs=tail.lines(), hint=_HINT)
-        return self._answer(bridge, code, error, tail.lines())
+        return self._answer(bridge, broken, code, error, tail.lines())
 
-    def _answer(self, bridge: Bridge, code: int, error: str, logs: Sequence[str]) -> FrontendResult:
+    def _answer(
+        self, bridge: Bridge, broken: Sequence[ProtocolError], code: int, error: str, logs: Sequence[str]
+    ) -> FrontendResult:
         if bridge.failure is not None:
             raise bridge.failure
+        # Once it was not understood, whether it was ended before it ended by itself is chance.
+        if broken:
+            raise DefinitionError(f"{self._image.ref}: {_CLOSED}: {broken[0]}", logs=logs, hint=_HINT)
         if code > 0:
             said = f"exit code: {code}" + (f": {error}" if error else "")
             raise DefinitionError(f"the front end {self._image.ref} failed: {said}", logs=logs)
         if bridge.result is None:
-            why = "frontend grpc server closed unexpectedly" if code < 0 else "no result for incomplete build"
+            why = _CLOSED if code < 0 else "no result for incomplete build"
             raise DefinitionError(f"{self._image.ref}: {why}", logs=logs, hint=_HINT)
         return bridge.result
 
@@ -144,6 +145,7 @@ class FrontendProcess:
         )
 
 
+_CLOSED = "frontend grpc server closed unexpectedly"
 _HINT = "Use an image that speaks BuildKit's gateway protocol on its standard input and output in `# syntax=`."
 
 

@@ -203,10 +203,8 @@ class Rootfs:
                 if (work / "owners").exists():
                     cacheowners.fill(target, work / "owners", below)
             except OSError as error:
-                if error.errno not in (
-                    errno.EEXIST,
-                    errno.ENOTEMPTY,
-                ):  # either error means that another process was faster
+                # Either error means that another process was faster.
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
             finally:
                 self.remove(work)

@@ -282,11 +282,8 @@ class Writer:
             try:
                 os.setxattr(target, name, value, 0, **({} if isinstance(target, int) else {"follow_symlinks": False}))
             except OSError as error:
-                if error.errno not in (
-                    _EPERM,
-                    _EINVAL,
-                    95,
-                ):  # not supported by this file system, or not allowed for this user
+                # EOPNOTSUPP (95) where the file system has none, the others where this user may not set them.
+                if error.errno not in (_EPERM, _EINVAL, 95):
                     raise
 
 
