@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pybuild_magic import exporters
+from pybuild_magic.request.outputs import EXPORTERS
 from pybuild_magic.request.table import OPTIONS
 
 WORKS = "works"
@@ -98,7 +99,7 @@ def flag_rows() -> list[tuple[str, Support]]:
 def attribute_rows() -> list[tuple[str, str, Support]]:
     """Return every attribute of every exporter, with its claims: BuildKit's, and our own."""
     rows: list[tuple[str, str, Support]] = []
-    for kind in exporters.TYPES:
+    for kind in EXPORTERS:
         ours = [attribute.name for attribute in exporters.get(kind).attributes]
         names = dict.fromkeys([*BUILDKIT_ATTRIBUTES.get(kind, ()), *ours])
         rows += [(kind, name, ATTRIBUTES.get((kind, name), Support())) for name in names]

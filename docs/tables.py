@@ -17,6 +17,7 @@ from pybuild_magic.notebook.command import Command, Syntax
 from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.magics import BuildMagics
 from pybuild_magic.request.flags import Flag, Kind
+from pybuild_magic.request.outputs import EXPORTERS
 from pybuild_magic.request.table import OPTIONS
 
 
@@ -47,7 +48,7 @@ def flags(known: Iterable[Flag]) -> str:
 def exporter_sections() -> str:
     """Return a section for each exporter, with its attributes, their defaults and their meanings."""
     parts: list[str] = []
-    for kind in exporters.TYPES:
+    for kind in EXPORTERS:
         rows = [
             (code(each.name), ", ".join(map(code, each.choices)) or each.kind, code(_default(each.default)), each.doc)
             for each in exporters.get(kind).attributes

@@ -18,9 +18,10 @@ from ..cancel import Cancel
 from ..errors import BuildError, ContextError, ExportError, Interrupted, RunError, UnsupportedError
 from ..portable import kind_of, user_path
 from ..request.options import BuildOptions, Context
+from ..request.outputs import Output
 from ..request.parts import DOCKERFILE, numbered_outputs
 from ..request.solve_request import SolveRequest, compile_request
-from ..request.values import Output, is_reference, is_remote
+from ..request.values import is_reference, is_remote
 from ..result import BuildResult
 from ..session import (
     DirSink,

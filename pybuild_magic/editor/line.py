@@ -10,6 +10,7 @@ from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
 from ..request.flags import Kind
+from ..request.outputs import EXPORTERS
 from ..request.table import OPTIONS, Option
 from ..session import DirSource
 from .cell import BuildCell
@@ -102,7 +103,7 @@ def _output(value: str) -> Offer:
     if not equals and not kind:
         return offer(field, [("type=", "attribute", "The exporter."), ("dest=", "attribute", "Where it writes to.")])
     if key == "type" and equals:
-        return offer(text, [(kind, "exporter", exporters.get(kind).name) for kind in exporters.TYPES])
+        return offer(text, [(kind, "exporter", exporters.get(kind).name) for kind in EXPORTERS])
     if not equals:
         free = ((name, doc) for name, doc in attribute_docs(kind).items() if name not in given)
         return offer(key, [(f"{name}=", re.split("[,:]", doc)[0], doc) for name, doc in free])
@@ -121,7 +122,7 @@ def attribute_docs(kind: str) -> dict[str, str]:
 
 
 def _attributes(kind: str) -> tuple[Attribute, ...]:
-    return exporters.get(kind).attributes if kind in exporters.TYPES else ()
+    return exporters.get(kind).attributes if kind in EXPORTERS else ()
 
 
 def find_flag(word: str) -> Option | None:

@@ -11,9 +11,9 @@ import msgspec
 
 from ..attest.statement import Attestation
 from ..cancel import Cancel
-from ..errors import UsageError, nearest
 from ..oci.config import ImageConfig
 from ..oci.platform import Platform
+from ..request.outputs import check_type
 from ..session import Session, Sink
 from ..status.report import VertexReport
 from ..store import Compressed, Store
@@ -116,28 +116,10 @@ class Exporter(Protocol):
         ...
 
 
-_MODULES = {
-    "image": ("image", "IMAGE"),
-    "registry": ("image", "REGISTRY"),
-    "oci": ("archive", "OCI"),
-    "docker": ("archive", "DOCKER"),
-    "local": ("local", "LOCAL"),
-    "tar": ("tar", "TAR"),
-    "cacheonly": ("cacheonly", "CACHEONLY"),
-}
-TYPES = tuple(_MODULES)
-
-
 def get(kind: str) -> Exporter:
-    """Return the exporter of `type=kind`. Raises UsageError that names a similar one."""
-    if kind not in _MODULES:
-        near = nearest(kind, TYPES)
-        raise UsageError(
-            f'There is no exporter "{kind}".',
-            hint=f'Did you mean "{near}"?' if near else f"Use one of {', '.join(TYPES)}.",
-        )
-    module, name = _MODULES[kind]
-    return getattr(import_module(f".{module}", __name__), name)
+    """Return the exporter of `type=kind`, which is in the module of that name. Raises UsageError."""
+    check_type(kind)
+    return import_module(f".{kind}", __name__).EXPORTER
 
 
 def check(kind: str, attrs: Mapping[str, str], sink: Sink | None = None) -> Values:

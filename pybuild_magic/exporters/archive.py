@@ -1,4 +1,4 @@
-"""The `oci` and `docker` exporters: an image as a tar or a directory that other tools load."""
+"""Images as a tar or a directory that other tools load, for the `oci` and `docker` exporters."""
 
 from __future__ import annotations
 
@@ -222,7 +222,3 @@ def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportCon
         output.write(bytes(padding(entry.size)))
     output.write(TRAILER)
     output.close()
-
-
-OCI = ArchiveExporter("oci")
-DOCKER = ArchiveExporter("docker")

@@ -24,4 +24,4 @@ class CacheOnly:
         return {}
 
 
-CACHEONLY = CacheOnly()
+EXPORTER = CacheOnly()

@@ -1,4 +1,4 @@
-"""The `image` and `registry` exporters: an image stored, pushed to its registry, or both."""
+"""The `image` exporter: an image stored, pushed to its registry, or both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..oci import reference
 from ..oci.reference import Reference
 from ..session import Sink
 from . import ExportContext, SolveResult, assemble
-from .attributes import IMAGE_ATTRIBUTES, Attribute, Values, changed
+from .attributes import IMAGE_ATTRIBUTES, Attribute, Values
 from .push import push_image
 
 _ATTRIBUTES: tuple[Attribute, ...] = (
@@ -81,5 +81,4 @@ def image_names(names: tuple[str, ...], *, tagged: bool = True) -> list[Referenc
     return list(dict.fromkeys(ref.tagged() if tagged else ref for ref in refs))
 
 
-IMAGE = ImageExporter("image", _ATTRIBUTES)
-REGISTRY = ImageExporter("registry", changed(_ATTRIBUTES, push=True, store=False))
+EXPORTER = ImageExporter("image", _ATTRIBUTES)

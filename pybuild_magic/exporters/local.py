@@ -88,4 +88,4 @@ def destination(sink: DirSink) -> Generator[Path]:
                 remove_tree(fresh)
 
 
-LOCAL = LocalExporter()
+EXPORTER = LocalExporter()

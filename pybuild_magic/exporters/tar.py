@@ -70,4 +70,4 @@ class TarExporter:
         return {}
 
 
-TAR = TarExporter()
+EXPORTER = TarExporter()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from ..session import SecretSource, SSHSource
-from .values import CacheEntry, Call, Output, Ulimit
+from .outputs import Output
+from .values import CacheEntry, Call, Ulimit
 
 Context = str | Mapping[str, str | bytes] | None
 """A directory, `-` for none, a Git or HTTP URL, or files by path; None is the working directory."""

@@ -12,7 +12,8 @@ from ..oci import platform
 from .calls import METHODS
 from .flags import truth
 from .options import BuildOptions
-from .values import CacheEntry, Output, csv_line, is_reference, is_remote, parse_size, split_csv
+from .outputs import Output
+from .values import CacheEntry, csv_line, is_reference, is_remote, parse_size, split_csv
 
 DOCKERFILE = "Dockerfile"
 """The name under which a cell's Dockerfile is offered to the builder."""
@@ -249,7 +250,7 @@ def outputs(build: Build) -> Part:
 def iidfile(build: Build) -> Part:
     """Send nothing. Raises UsageError where an output makes no image whose ID could be written."""
     outputs = default_outputs(build.options, build.driver)
-    if build.options.iidfile and any(output.type in ("local", "tar") for output in outputs):
+    if build.options.iidfile and any(output.exporter.files for output in outputs):
         raise UsageError(
             "local and tar exporters are incompatible with image ID file.",
             hint="They make no image: leave --iidfile out, or name another --output.",

@@ -12,6 +12,7 @@ from ..golang.parsebool import parse_bool
 from ..llb.sourcepolicy import SourcePolicy
 from ..untrusted.redaction import redact_data
 from .options import BuildOptions
+from .outputs import EXPORTERS
 from .parts import Build, Part
 from .table import OPTIONS
 from .values import CacheEntry
@@ -88,7 +89,7 @@ def _exporters(parts: list[Part]) -> Iterable[ExporterEntry]:
         kind, attrs = output.type, dict(output.attrs)
         if kind == "registry":
             kind, attrs = "image", {"unpack": "false", **attrs, "push": "true"}
-        if kind in ("image", "oci", "docker"):
+        if EXPORTERS[kind].image:
             attrs |= image
         if kind == "image" and parse_bool(attrs.get("push", "")) and not attrs.get("name"):
             raise UsageError("A push needs a name to push to.", hint="Add -t NAME.")

@@ -13,23 +13,21 @@ from ..summary import TABS
 from ..untrusted.redaction import redact_url
 from . import parts
 from .flags import Kind
+from .outputs import loaded, parse_output, pushed
 from .parts import Compile, unsent
 from .rows import PARSE, Given, Parse, Row, each_word, field_of
 from .values import (
     attestation,
-    loaded,
     parse_build_args,
     parse_cache,
     parse_call,
     parse_host,
-    parse_output,
     parse_pair,
     parse_secret,
     parse_size,
     parse_ssh,
     parse_ulimit,
     parse_variable,
-    pushed,
     secret_line,
     ssh_line,
 )

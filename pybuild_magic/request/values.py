@@ -1,4 +1,4 @@
-"""The values that options take, such as outputs, caches and sizes: read from words, and written back."""
+"""The values that options take, such as caches, secrets and sizes: read from words, and written back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from ..errors import UsageError, nearest
-from ..golang.parsebool import parse_bool
-from ..portable import kind_of, looks_like_path, user_path
+from ..portable import looks_like_path
 from ..session import SecretSource, SSHSource
 from ..untrusted.foreign import LARGEST
 from .flags import truth
-
-EXPORTER_TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
-"""The exporters of Docker Build, as `--output type=` takes them."""
 
 CALLS = ("build", "check", "outline", "targets")
 """The methods of `--call`."""
@@ -28,29 +24,6 @@ _ULIMITS = (
 )
 _REMOTE = re.compile(r"^(https?://|git://|git@|ssh://|github\.com/)|\.git(#.*)?$")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
-
-
-class Output(msgspec.Struct, frozen=True):
-    """The value of `--output`: the exporter's type, its attributes as given, and `dest` ("" without one)."""
-
-    type: str
-    attrs: dict[str, str] = {}
-    dest: str = ""
-
-    def __str__(self) -> str:
-        fields = {"type": self.type, **({"dest": self.dest} if self.dest else {}), **self.attrs}
-        return csv_line(fields)
-
-    @property
-    def directory(self) -> bool:
-        """Whether `dest` is a directory: that of `local`, and of `oci` and `docker` with `tar=false`."""
-        archive = self.type in ("oci", "docker")
-        return self.type == "local" or (archive and not truth(self.attrs.get("tar", "true"), "tar"))
-
-    @property
-    def pushed(self) -> bool:
-        """Whether the image goes to a registry."""
-        return self.type == "registry" or bool(parse_bool(self.attrs.get("push", "")))
 
 
 class Ulimit(msgspec.Struct, frozen=True):
@@ -148,64 +121,6 @@ def parse_build_args(values: Sequence[str], environ: Mapping[str, str]) -> Itera
             yield name, text
         elif name in environ:
             yield name, environ[name]
-
-
-def parse_output(value: str) -> Output:
-    """Read `type=TYPE,key=value…`, or a bare path (local). Raises UsageError."""
-    fields = split_csv(value, "--output")
-    if fields == [value] and not value.startswith("type="):
-        if "=" in value and "/" not in value.partition("=")[0]:
-            raise UsageError(f"--output {value!r} has no type.", hint=f"Write type=TYPE,{value}.")
-        return _checked(Output("tar" if value == "-" else "local", dest=value))
-    pairs = parse_fields(fields, "--output")
-    kind = pairs.pop("type", "")
-    if not kind:
-        raise UsageError(f"--output {value!r} has no type.", hint=f"It is one of {', '.join(EXPORTER_TYPES)}.")
-    return _checked(Output(kind, pairs, pairs.pop("dest", "")))
-
-
-def _checked(output: Output) -> Output:
-    if output.type not in EXPORTER_TYPES:
-        near = nearest(output.type, EXPORTER_TYPES)
-        raise UsageError(
-            f"There is no exporter {output.type!r}.",
-            hint=f"Did you mean type={near}?" if near else f"The exporters are {', '.join(EXPORTER_TYPES)}.",
-        )
-    if output.dest == "-":
-        raise UsageError("A notebook has no standard output for an archive to go to.", hint="Give dest= a file name.")
-    directory = output.directory
-    if not output.dest:
-        if directory or output.type in ("oci", "tar"):
-            where = "a directory" if directory else "a file"
-            raise UsageError(f"dest is required for the {output.type} exporter.", hint=f"Give dest= {where}.")
-        return output
-    if output.type in ("image", "registry", "cacheonly"):
-        raise UsageError(f"The {output.type} exporter writes no file, so it takes no dest.")
-    dest = user_path(output.dest)
-    if directory and kind_of(dest) not in ("", "directory"):
-        raise UsageError(f"dest={output.dest} is a file, and the {output.type} exporter writes a directory there.")
-    if not directory and kind_of(dest) == "directory":
-        raise UsageError(f"dest={output.dest} is a directory, and the {output.type} exporter writes a file there.")
-    return output
-
-
-def pushed(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Return the outputs as `--push` makes them: images are pushed; if there are none, a pushed image is added."""
-    if not any(output.type in ("image", "registry") for output in outputs):
-        return (*outputs, Output("registry"))
-    return tuple(
-        Output(output.type, {**output.attrs, "push": "true"}, output.dest)
-        if output.type in ("image", "registry")
-        else output
-        for output in outputs
-    )
-
-
-def loaded(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Return the outputs as `--load` makes them: unless an image goes to the engine already, one is added."""
-    if any(output.type == "docker" and not output.dest for output in outputs):
-        return tuple(outputs)
-    return (*outputs, Output("docker"))
 
 
 def parse_secret(value: str) -> SecretSource:

@@ -22,7 +22,7 @@ from ..images.describe import ReadBlob
 from ..oci.blobs import Blobs
 from ..oci.descriptor import Descriptor
 from ..portable import at
-from ..request.values import Output
+from ..request.outputs import Output
 from ..store import (
     DIR,
     FILE,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 Marked = tuple[str, Entry]
 """An entry of a tree, after what a layer did to it: `A` added, `M` changed, `D` removed, or ""."""
 
-_ARCHIVES = ("oci", "docker")
 _BLOCK = 1 << 20
 _LARGEST = 64 << 20
 """The most bytes that a statement may have."""
@@ -127,7 +126,7 @@ class Contents:
         return attached or [statement for output in self.outputs for statement in self._written(*output)]
 
     def _written(self, output: Output, path: Path | None) -> Iterator[Statement]:
-        if not self._attests or output.type not in ("local", "tar") or path is None or not path.exists():
+        if not self._attests or not output.exporter.files or path is None or not path.exists():
             return
         view = DirectoryView(path) if path.is_dir() else TarView(path)
         files = [(entry.path, entry.size) for _, entry in view.entries() if entry.type == FILE]
@@ -186,7 +185,7 @@ class Contents:
         output, path = self.outputs[number]
         if path is None:
             return StoreView(self.store, self._fetched(self.manifest()))
-        if output.type in _ARCHIVES:
+        if output.exporter.archive:
             return StoreView(self.store, self._fetched(self.manifest()))
         if self._snapshot:
             return StoreView(self.store, self._snapshot)
@@ -223,7 +222,7 @@ class Contents:
         from ..images.places import BlobsPlace, RegistryPlace
 
         for output, path in self.outputs:
-            if output.type in _ARCHIVES and path is not None and path.exists():
+            if output.exporter.archive and path is not None and path.exists():
                 yield BlobsPlace(stack.enter_context(closing(open_images(path))))
         if self._blobs is not None:
             yield BlobsPlace(self._blobs)

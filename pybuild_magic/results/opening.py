@@ -11,7 +11,7 @@ from ..images.describe import inspect_image
 from ..oci import reference
 from ..oci.blobs import read
 from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
-from ..request.values import Output
+from ..request.outputs import Output
 from ..store import Store
 from ..summary import ImageSummary, LayerSummary, ManifestSummary
 from .contents import Contents

@@ -16,8 +16,8 @@ from ..images.describe import ReadBlob, inspect_image
 from ..portable import user_path
 from ..request.command import equivalent_command
 from ..request.options import BuildOptions
+from ..request.outputs import Output
 from ..request.solve_request import SolveRequest
-from ..request.values import Output
 from ..status.messages import VertexWarning
 from ..status.stepname import INTERNAL
 from ..status.trace import Step, Trace
@@ -245,11 +245,11 @@ def _outputs(
     shown: list[OutputSummary] = []
     for output, path in outputs:
         if path is None:
-            shown.append(OutputSummary(type=output.type, names=names if output.type != "cacheonly" else ()))
+            shown.append(OutputSummary(type=output.type, names=names if output.exporter.image else ()))
             continue
         is_directory = path.is_dir()
         summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path), is_directory=is_directory)
-        if output.type not in ("local", "tar"):
+        if not output.exporter.files:
             summary = msgspec.structs.replace(summary, names=names)
         elif files is not None:
             summary, files = _with_files(summary, files), None

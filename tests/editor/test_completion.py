@@ -18,6 +18,7 @@ from pybuild_magic.editor.offer import Offer
 from pybuild_magic.images.load import load_image
 from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.operands import complete_command
+from pybuild_magic.request.outputs import EXPORTERS
 from tests.services.baseimages import BaseImage
 
 
@@ -153,7 +154,7 @@ def test_a_dict_is_a_context() -> None:
     assert texts("%%build $files\nFROM a\nCOPY |", names) == ["a.txt", "d/"]
 
 
-@pytest.mark.parametrize("kind", exporters.TYPES)
+@pytest.mark.parametrize("kind", EXPORTERS)
 def test_every_attribute_of_an_exporter_is_offered_with_its_type_and_doc(kind: str) -> None:
     items = {item.text.removesuffix("="): item.doc for item in offered(f"%%build -o type={kind},|").items}
     for attribute in exporters.get(kind).attributes:

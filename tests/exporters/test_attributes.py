@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
 from pybuild_magic import exporters
 from pybuild_magic.errors import UnsupportedError, UsageError
 from pybuild_magic.exporters.attributes import Annotation
+from pybuild_magic.request.outputs import EXPORTERS
 from pybuild_magic.session import DirSink, FileSink
 
 FILE = FileSink("x.tar")
@@ -55,7 +58,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 def test_an_exporter_that_is_none_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match='Did you mean "docker"'):
+    with pytest.raises(UsageError, match="Did you mean type=docker"):
         exporters.get("dcoker")
 
 
@@ -99,7 +102,16 @@ def test_annotations_have_scope_and_platform() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", exporters.TYPES)
+def test_the_table_has_every_exporter_and_says_what_it_writes() -> None:
+    modules = (import_module(f"{exporters.__name__}.{module.name}") for module in iter_modules(exporters.__path__))
+    assert {module.EXPORTER.type for module in modules if hasattr(module, "EXPORTER")} == set(EXPORTERS)
+    for kind, row in EXPORTERS.items():
+        exporter = exporters.get(kind)
+        names = {attribute.name for attribute in exporter.attributes}
+        assert (exporter.type, "name" in names, "dest" in names) == (kind, row.image, bool(row.dest))
+
+
+@pytest.mark.parametrize("kind", EXPORTERS)
 def test_every_attribute_is_documented_and_parses_its_own_default(kind: str) -> None:
     for attribute in exporters.get(kind).attributes:
         assert attribute.doc.endswith(".")

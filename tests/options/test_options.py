@@ -7,8 +7,9 @@ import pytest
 from pybuild_magic.dockerfile.checks import parse_check_options
 from pybuild_magic.dockerfile.mount import parse_mount
 from pybuild_magic.errors import DockerfileError, UsageError
+from pybuild_magic.request.outputs import Output
 from pybuild_magic.request.parse import parse_options
-from pybuild_magic.request.values import CacheEntry, Call, Output, Ulimit, parse_size
+from pybuild_magic.request.values import CacheEntry, Call, Ulimit, parse_size
 from pybuild_magic.session import SecretSource, SSHSource
 
 

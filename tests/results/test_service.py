@@ -14,7 +14,7 @@ from jupyter_client.manager import run_kernel
 
 from pybuild_magic.display.service import CHUNK, Service, connect
 from pybuild_magic.errors import BuildError
-from pybuild_magic.request.values import Output
+from pybuild_magic.request.outputs import Output
 from pybuild_magic.result import BuildResult
 from pybuild_magic.results.bounds import bound
 from pybuild_magic.results.columns import columns_of

@@ -21,6 +21,7 @@ from ...errors import StoreError, UnsupportedError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...llb.sourcepolicy import SourcePolicy
+from ...request.outputs import EXPORTERS
 from ...request.parts import RESOURCES
 from ...request.solve_request import ExporterEntry, SolveRequest
 from ...session import Session
@@ -279,7 +280,7 @@ class _Files:
 
 def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
     """Return whether the result only goes to registries, so that its layers are not needed here."""
-    images = [values for entry, values in wanted if entry.type in ("image", "registry")]
+    images = [values for entry, values in wanted if EXPORTERS[entry.type].pushable]
     return bool(wanted) and len(images) == len(wanted) and all(image["push"] for image in images)
 
 
