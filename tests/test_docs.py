@@ -1,4 +1,4 @@
-"""The pages for contributors: every file and name of ours that they mention is there."""
+"""The pages say what is there: files and names of the code, and the lines of commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+
+from pybuild_magic.notebook.bake_command import targets
+from pybuild_magic.notebook.command import Syntax
+from pybuild_magic.notebook.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,6 +53,32 @@ def test_every_name_of_code_that_is_mentioned_is_written_somewhere(page: Path) -
     code = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     missing = {name for name in names if not re.search(rf"\b{re.escape(name)}\b", code)}
     assert not missing, f"{page.name} mentions {sorted(missing)}, which the code does not have"
+
+
+def commands_in(page: str) -> dict[str, str]:
+    """Return the commands in the README's table, each with what its line takes; "" where only the name is there."""
+    rows = re.findall(r"^\| (`%(?:\\\||[^|])*) \|", page, flags=re.MULTILINE)
+    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row.replace("\\|", "|"))]
+    lines: dict[str, str] = {}
+    for span in spans:
+        name, _, rest = span.removeprefix("%build ").partition(" ")
+        if rest and name in COMMANDS and COMMANDS[name].words:
+            word, _, rest = rest.partition(" ")
+            name = f"{name} {word}"
+        lines[name] = rest
+    return lines
+
+
+def test_the_readme_lists_all_commands_with_what_they_take() -> None:
+    lines = commands_in((ROOT / "README.md").read_text("utf-8"))
+    assert lines.pop("-f") == "Dockerfile ."
+    assert {name.partition(" ")[0] for name in lines} == {*COMMANDS, "%bake"}
+    known: dict[str, Syntax] = {**COMMANDS, "%bake": targets}
+    known |= {f"{name} {word}": own for name, command in COMMANDS.items() for word, own in command.words.items()}
+    assert {name: rest for name, rest in lines.items() if rest} == {
+        name: known[name].line for name, rest in lines.items() if rest
+    }
+    assert len([rest for rest in lines.values() if rest]) > 20
 
 
 def test_pages_mention_files() -> None:
