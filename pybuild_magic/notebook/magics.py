@@ -1,6 +1,6 @@
 """The IPython magics `%%build` and `%build`: a thin shell that turns cells into options, and options into calls.
 
-Only IPython is imported here, so that `%load_ext` is quick; the first build imports the rest.
+Hardly more than IPython is imported here, so that `%load_ext` is quick; the first build imports the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from traitlets import Enum, Float, List, TraitError, Unicode, observe, validate
 
+from ..request.progress import PROGRESS
+
 if TYPE_CHECKING:
     from ..cancel import Cancel
     from ..request.options import BuildOptions
@@ -21,7 +23,6 @@ Files = Mapping[str, str | bytes]
 _VARIABLE = re.compile(r"(?<!\S)\$(\w+)(?!\S)")
 _LEFT = re.compile(r"(?<![\w$'])(\$(\w+)[\w.]*)")
 """A variable that is left after expansion: IPython could not evaluate it, and left the whole line alone."""
-_PROGRESS = ("auto", "widget", "plain", "rawjson", "quiet", "none")
 
 
 @magics_class
@@ -29,7 +30,7 @@ class BuildMagics(Magics):
     """`%%build` and `%build`, with their settings (`%config BuildMagics`)."""
 
     builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
-    progress = Enum(_PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
+    progress = Enum(PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
 
     cache = Unicode("", help="A reference that builds read their cache from and write it to.").tag(config=True)
     keep_storage = Unicode("", help="How large the store may be, such as 5g; off for any size.").tag(config=True)
@@ -71,13 +72,11 @@ class BuildMagics(Magics):
     @no_var_expand
     @line_cell_magic
     def build(self, line: str, cell: str | None = None) -> Any:
-        """Build the Dockerfile in the cell, or with `-f Dockerfile`, or run a command of the store.
+        """Build the Dockerfile in the cell, or with `-f Dockerfile` one on disk, or run a command.
 
-        `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
-        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `gc`, `rm REF`, `history`, `fsck`,
-        `doctor`, `run REF COMMAND`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`,
-        `ignore`.
-        `%build --help` lists everything.
+        `%%build [FLAGS] [CONTEXT]` takes the flags of `docker buildx build`; a line that ends in a backslash continues
+        on the next. `%build --help` lists all flags, and the commands that manage images, the cache, kernels and more;
+        `%build COMMAND --help` lists the flags of a command.
         """
         from ..errors import Interrupted
         from ..request.flags import parse_flags

@@ -15,6 +15,7 @@ from . import parts
 from .flags import Kind
 from .outputs import loaded, parse_output, pushed
 from .parts import Compile, unsent
+from .progress import PROGRESS
 from .rows import PARSE, Given, Parse, Row, each_word, field_of
 from .values import (
     attestation,
@@ -167,7 +168,7 @@ OPTIONS: tuple[Option, ...] = (
             variables=("DOCKER_DEFAULT_PLATFORM",), parse=_platforms, show=lambda names: _show_text(",".join(names))),
     _option("policy", _MANY, "filename=PATH,...", "Source policy", unsent, field="policies"),
     _option("progress", _ONE, "MODE", "How progress is shown", unsent, show=_hide,
-            choices=("auto", "widget", "plain", "rawjson", "quiet", "none")),
+            choices=PROGRESS),
     _option("pull", _BOOL, "", "Always look for newer versions of the base images", parts.pull),
     _option("quiet", _BOOL, "", "Show only the image ID on success", unsent, short="q"),
     _option("resource", _MANY, "KEY=VALUE", "Resource limits of RUN instructions", parts.resources, field="resources"),

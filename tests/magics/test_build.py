@@ -194,7 +194,7 @@ def test_loading_the_extension_imports_nothing_that_a_build_needs() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     seconds, *loaded = done.stdout.split()
     ours = {name.partition(".")[2] for name in loaded if name.startswith("pybuild_magic")}
-    assert ours == {"", "notebook", "notebook.magics", "notebook.completion"}
+    assert ours == {"", "notebook", "notebook.magics", "notebook.completion", "request", "request.progress"}
     assert not {"msgspec", "anywidget", "ipywidgets", "sqlite3", "urllib3"} & set(loaded)
     assert float(seconds) < 0.15
 
