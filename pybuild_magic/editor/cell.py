@@ -31,6 +31,16 @@ class BuildCell(msgspec.Struct, frozen=True):
     """The number of lines in the cell above the Dockerfile."""
     body: str
 
+    @property
+    def is_script(self) -> bool:
+        """Whether the body is a script for `%%build run`, and not a Dockerfile."""
+        return self.magic == "%%build" and re.match(r"\s*run(?=\s|\Z)", self.line) is not None
+
+    @property
+    def may_be_command(self) -> bool:
+        """Whether a command's name at the beginning of the line is that command, and not a directory to build."""
+        return self.magic == "%build" or self.is_script
+
     def flags(self) -> ParsedFlags | None:
         """Return the line as flags and arguments; None while it is invalid."""
         try:

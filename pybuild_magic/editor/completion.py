@@ -65,8 +65,7 @@ def complete(
     if in_line:
         offered = complete_line(before, read_draft(whole.body), names or {}, commands or {}, operands)
     else:
-        is_run = re.match(r"\s*run(?=\s|\Z)", before.line)  # the cell is then a script
-        offered = NOTHING if is_run else _Body(whole, before.body, names or {}).complete()
+        offered = NOTHING if whole.is_script else _Body(whole, before.body, names or {}).complete()
     return msgspec.structs.replace(offered, fragment=cell[offset - len(offered.fragment) : offset])
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from ..request.flags import Flag, by_word
+from ..request.table import OPTIONS, Option
 from .cell import read_cell
 from .draft import read_draft
-from .line import attribute_docs, find_flag
+from .line import attribute_docs
 from .offer import fields
 
 REFERENCE = "https://docs.docker.com/reference/dockerfile/"
@@ -44,17 +47,29 @@ FLAGS = _WORDS.flags
 """By instruction and flag; the flags are those that the parser knows."""
 
 
-def help_at(cell: str, offset: int) -> Help | None:
+FlagsAfter = Callable[[Sequence[str]], Sequence[Flag]]
+"""Returns the flags that may follow the words at the beginning of a line, which may be those of a command."""
+
+
+def help_at(cell: str, offset: int, flags_after: FlagsAfter = lambda _: OPTIONS) -> Help | None:
     """Return help for the word at `offset` of a cell: an instruction, its flag, a flag of the line, an attribute."""
     build_cell = read_cell(cell)
     if build_cell is None:
         return None
-    lines = cell.split("\n")
     number = cell.count("\n", 0, offset)
-    column = offset - sum(len(line) + 1 for line in lines[:number])
+    start = cell.rfind("\n", 0, offset) + 1
+    column, line = offset - start, cell[start:].partition("\n")[0]
     if number < build_cell.head:
-        return _help_of_line(lines[number], column)
-    near = re.finditer(r"--[\w-]+|[A-Za-z]+", lines[number])
+        here = next((match for match in re.finditer(r"\S+", line) if match.start() <= column <= match.end()), None)
+        before = read_cell(cell[: start + here.start()]) if here else None
+        if here is None or before is None:
+            return None
+        words = before.line.split()
+        flags = flags_after(words) if build_cell.may_be_command else OPTIONS
+        return _help_of_line(words, here[0], column - here.start(), flags)
+    if build_cell.is_script:
+        return None
+    near = re.finditer(r"--[\w-]+|[A-Za-z]+", line)
     word = next((match[0] for match in near if match.start() <= column <= match.end()), "")
     for statement in read_draft(build_cell.body):
         words = statement.text.split()
@@ -63,21 +78,21 @@ def help_at(cell: str, offset: int) -> Help | None:
     return None
 
 
-def _help_of_line(line: str, column: int) -> Help | None:
-    words = list(re.finditer(r"\S+", line))
-    here = next((match for match in words if match.start() <= column <= match.end()), None)
-    if here is None:
-        return None
-    name = here[0].partition("=")[0]
-    flag = find_flag(name)
-    if flag and column <= here.start() + len(name):
+def _help_of_line(words: Sequence[str], word: str, column: int, flags: Sequence[Flag]) -> Help | None:
+    """Return help for `column` of `word`, which comes after `words`: for one of the flags, or for its value."""
+    by_name = by_word(flags)
+    name = word.partition("=")[0]
+    flag = by_name.get(name)
+    if flag and column <= len(name):
         metavar = f" {flag.metavar}" if flag.metavar else ""
-        return Help(f"--{flag.name}{metavar}", f"{flag.doc}.", "" if flag.notebook else BUILD)
-    before = find_flag(words[words.index(here) - 1][0])
-    value = here[0].partition("=")[2] if flag else here[0]
-    if (flag or before) is not find_flag("--output"):
+        is_docker = isinstance(flag, Option) and not flag.notebook
+        return Help(f"--{flag.name}{metavar}", f"{flag.doc}.", BUILD if is_docker else "")
+    before = by_name.get(words[-1]) if words else None
+    value = word.partition("=")[2] if flag else word
+    owner = flag or before
+    if not isinstance(owner, Option) or owner.field != "outputs":
         return None
-    begun = here[0][: column - here.start()].count(",")
+    begun = word[:column].count(",")
     field = value.split(",")[begun] if begun <= value.count(",") else ""
     kind = fields(value.split(",")).get("type", "")
     about = attribute_docs(kind).get(field.partition("=")[0], "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
-from ..request.flags import Kind
+from ..request.flags import Kind, by_word
 from ..request.outputs import EXPORTERS
 from ..request.table import OPTIONS, Option
 from ..session import DirSource
@@ -19,7 +19,7 @@ from .images import image_names
 from .offer import NOTHING, Offer, fields, offer, paths
 from .scope import build_args, secret_ids, stage_names
 
-_BY_NAME = {f"--{flag.name}": flag for flag in OPTIONS} | {f"-{flag.short}": flag for flag in OPTIONS if flag.short}
+_BY_WORD = by_word(OPTIONS)
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
 _FILES = frozenset({"file", "iidfile", "metadata-file"})
 Operands = Callable[[Sequence[str], str], Offer | None]
@@ -37,20 +37,21 @@ def complete_line(
 
     `commands` are those of `%build`, and `operands` tells what their lines take.
     """
-    line, magic = cell.line, cell.magic
+    line = cell.line
+    may_be_command = cell.may_be_command
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
     if words and words[0] in commands:
-        if operands and (magic == "%build" or words[0] == "run") and (candidates := operands(words, word)):
+        if operands and may_be_command and (candidates := operands(words, word)):
             return candidates
         if words[0] == "lock":
-            words, magic = words[1:], "%%build"
-    before = _BY_NAME.get(words[-1]) if words else None
+            words, may_be_command = words[1:], False
+    before = _BY_WORD.get(words[-1]) if words else None
     if before is not None and before.kind is not Kind.BOOL:
         return _value(before, word, draft)
     if word.startswith("-"):
         name, equals, value = word.partition("=")
-        flag = _BY_NAME.get(name)
+        flag = _BY_WORD.get(name)
         if equals and flag:
             return _value(flag, value, draft)
         return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in OPTIONS])
@@ -58,7 +59,7 @@ def complete_line(
         dicts = [(f"${name}", "context", "Files by path") for name, value in names.items() if isinstance(value, dict)]
         return offer(word, [row for row in dicts if not row[0].startswith("$_")])
     paths_here = files_here(word, folders=True)
-    if magic == "%build" and not words:
+    if may_be_command and not words:
         known = [(name, "command", doc) for name, doc in commands.items()]
         return Offer(word, offer(word, known).items + (paths_here.items if paths_here.fragment == word else ()))
     return paths_here
@@ -123,11 +124,6 @@ def attribute_docs(kind: str) -> dict[str, str]:
 
 def _attributes(kind: str) -> tuple[Attribute, ...]:
     return exporters.get(kind).attributes if kind in EXPORTERS else ()
-
-
-def find_flag(word: str) -> Option | None:
-    """Return the flag of a word on the line, without its value."""
-    return _BY_NAME.get(word)
 
 
 def _about(attribute: Attribute) -> str:

@@ -99,8 +99,9 @@ def _teach_help(kernel: Any) -> None:
         if not _BUILD.match(code):
             return ask_ipython(code, cursor_pos, *arguments, **options)
         from ..editor.help import help_at
+        from .operands import flags_after
 
-        topic = help_at(code, cursor_pos)
+        topic = help_at(code, cursor_pos, flags_after)
         if topic is None:
             return {"status": "ok", "found": False, "data": {}, "metadata": {}}
         page = f"<code>{html.escape(topic.usage)}</code><p>{html.escape(topic.text)}</p>"

@@ -9,7 +9,7 @@ from ..editor.images import image_names
 from ..editor.line import PLATFORMS, builder_names, files_here
 from ..editor.offer import NOTHING, Offer, offer
 from ..errors import FAILED, BuildError
-from ..request.flags import Flag, Kind
+from ..request.flags import Flag, Kind, by_word
 from ..request.table import OPTIONS
 from .command import Syntax
 from .commands import COMMANDS
@@ -49,9 +49,7 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
 
     `text` is the Bake file in the cell.
     """
-    rest = list(words[1:])
-    while rest and rest[0] in syntax.words:
-        syntax = syntax.words[rest.pop(0)]
+    syntax, rest = _own(syntax, words[1:])
     flag, given, arguments = _sorted(rest, syntax.flags)
     if flag is not None:
         return _value(flag, word)
@@ -68,9 +66,26 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
     return _offered(word, kinds, own, text)
 
 
+def flags_after(words: Sequence[str]) -> Sequence[Flag]:
+    """Return the flags that may follow the first words of a `%build` line: its command's, or else those of a build."""
+    command = COMMANDS.get(words[0]) if words else None
+    if command is None:
+        return OPTIONS
+    syntax, rest = _own(command, words[1:])
+    is_over = syntax.with_command and _sorted(rest, syntax.flags)[2]
+    return () if is_over else syntax.flags
+
+
+def _own(syntax: Syntax, words: Sequence[str]) -> tuple[Syntax, Sequence[str]]:
+    """Return the syntax of the subcommand that the words begin with, if any, and the words after it."""
+    while words and words[0] in syntax.words:
+        syntax, words = syntax.words[words[0]], words[1:]
+    return syntax, words
+
+
 def _sorted(words: Sequence[str], flags: Sequence[Flag]) -> tuple[Flag | None, set[str], list[str]]:
     """Return the flag whose value comes next, the names of the given flags, and the arguments."""
-    by_name = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
+    by_name = by_word(flags)
     pending, given, arguments = None, set[str](), list[str]()
     for word in words:
         if pending is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -43,6 +44,14 @@ class Flag(msgspec.Struct, frozen=True):
                 f"{shown} {value!r} is not known; it takes {', '.join(self.choices)}.",
                 hint=f"Did you mean {near}?" if near else "",
             )
+
+
+F = TypeVar("F", bound=Flag)
+
+
+def by_word(flags: Iterable[F]) -> dict[str, F]:
+    """Return the flags by the words that name them on a line: `--tag` and `-t`."""
+    return {word: flag for flag in flags for word in (f"--{flag.name}", f"-{flag.short}") if word != "-"}
 
 
 def truth(value: str, what: str, error: type[UsageError] = UsageError) -> bool:

@@ -78,6 +78,8 @@ def test_a_completion_has_a_type_and_when_asked_a_doc(kernel: BlockingKernelClie
 def test_the_kernel_helps(kernel: BlockingKernelClient) -> None:
     content = kernel.inspect("%%build\nFROM a\nCOPY a b", 17, reply=True, timeout=WAIT)["content"]
     assert content["data"]["text/plain"].startswith("COPY [flags] SOURCE… DEST\n")
+    content = kernel.inspect("%build prune --all", 18, reply=True, timeout=WAIT)["content"]
+    assert content["data"]["text/plain"].startswith("--all\n")
     content = kernel.inspect("print", 2, reply=True, timeout=WAIT)["content"]
     assert content["found"]
 

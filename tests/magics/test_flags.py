@@ -10,12 +10,13 @@ import pytest
 from pybuild_magic.cli.commands import table
 from pybuild_magic.cli.completion import candidates
 from pybuild_magic.editor.completion import complete
+from pybuild_magic.editor.help import help_at
 from pybuild_magic.errors import UsageError
 from pybuild_magic.notebook.bake_command import targets
 from pybuild_magic.notebook.command import Syntax
 from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.completion import complete as complete_magic
-from pybuild_magic.notebook.operands import complete_command
+from pybuild_magic.notebook.operands import complete_command, flags_after
 from pybuild_magic.request.flags import Flag, Kind, MisreadError
 
 
@@ -62,6 +63,36 @@ def test_a_cell_completes_the_flags_that_a_command_accepts(words: tuple[str, ...
     assert named(item.text for item in offer.items) == accepted(lambda rest: syntax.parse(rest, ""))
     page = COMMANDS[words[0]]([*words[1:], "--help"])
     assert {flag.name for flag in syntax.flags} <= named(re.findall(r"--[a-z-]+", repr(page)))
+
+
+@pytest.mark.parametrize("words", CELLS, ids=" ".join)
+def test_help_is_about_the_flag_of_that_command(words: tuple[str, ...]) -> None:
+    for flag in CELLS[words].flags:
+        for word in (f"--{flag.name}", f"-{flag.short}")[: 2 if flag.short else 1]:
+            text = f"%build {' '.join(words)} {word}"
+            topic = help_at(text, len(text), flags_after)
+            assert topic is not None
+            assert (topic.usage, topic.text) == (f"--{flag.name} {flag.metavar}".rstrip(), f"{flag.doc}.")
+
+
+@pytest.mark.parametrize(
+    ("text", "usage"),
+    [
+        ("%build run -it --net", None),
+        ("%build run --network", "--network MODE"),
+        ("%%build run --rm --workdir", "--workdir PATH"),
+        ("%build run busybox ls --network", None),
+        ("%build prune --pull", None),
+        ("%build lock --pull", "--pull"),
+        ("%build imagetools create --tag", "--tag NAME"),
+        ("%%build prune --until", None),
+        ("%%build prune --pull", "--pull"),
+        ("%%build run busybox\n--pull", None),
+    ],
+)
+def test_help_on_the_line_of_a_command(text: str, usage: str | None) -> None:
+    topic = help_at(text, len(text), flags_after)
+    assert (topic.usage if topic else None) == usage
 
 
 @pytest.mark.parametrize("words", SHELLS, ids=" ".join)
