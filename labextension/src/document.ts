@@ -1,6 +1,7 @@
 // The reader of documents that come from others, such as a notebook sent by mail: after it, a document has the types and
 // the size that the components rely on. Wrong values are left out, long ones are cut, and the page says so.
 
+import { startsOf } from "./components/shared/columns";
 import type { Attested, Columns, FileEntry, History, Image, Layer, Manifest, Material, Output, Rung, Software, Summary, Tree, Vertex, Warning, Wasted } from "./model";
 
 const LETTERS = 1 << 20; // of all texts; a kernel writes a tenth of that, see pybuild_magic/results/bounds.py
@@ -312,7 +313,7 @@ export function columnsIn(value: unknown): Columns {
   const page = isRecord(value) ? value : {};
   const arrayOf = (field: unknown): unknown[] => (Array.isArray(field) ? (field as unknown[]) : []);
   const type = typeof page["type"] === "string" ? page["type"].slice(0, ENTRIES) : "";
-  const names = typeof page["names"] === "string" ? page["names"].split("/") : [];
+  const names = typeof page["names"] === "string" ? page["names"] : "";
   const column = <T extends string | number>(name: string, fallback: T): T[] => {
     const values = page[name];
     const checked = (cell: unknown): T => (typeof cell === typeof fallback ? (cell as T) : fallback);
@@ -335,7 +336,8 @@ export function columnsIn(value: unknown): Columns {
   return {
     folders,
     runs,
-    name: Array.from({ length: type.length }, (_, index) => names[index] ?? ""),
+    names,
+    starts: startsOf(names, type.length),
     type,
     mode: column("mode", 0),
     size: column("size", 0),

@@ -30,13 +30,16 @@ export interface FileEntry extends FileSummary {
   change?: string;
 }
 
-/** The entries of a tree as columns; all but the first two have equal length. `change` is A, M, D or "". */
+/** The entries of a tree as columns: what is a list has a value for each entry. `change` is A, M, D or "". */
 export interface Columns {
   /** The folders that have entries; "" is the root. */
   folders: string[];
   /** Runs of entries in one folder, two numbers each: the index of the folder in `folders`, and the number of entries. */
   runs: number[];
-  name: string[];
+  /** The names of all entries, joined by "/": one text, since 100,000 short ones cost too much. */
+  names: string;
+  /** Where the name of each entry begins in `names`, and where the name of a further one would. */
+  starts: Int32Array;
   /** A letter for each entry, as in tar. */
   type: string;
   mode: number[];

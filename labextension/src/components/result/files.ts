@@ -42,7 +42,7 @@ export function filesTab(view: View): Panel {
     files.set(kept, name);
     if (!output.more_files) return { isWhole: true, status: () => note(total) };
     if (view.kernel && !view.kernel.filesOnly) return tree(name, null);
-    const keptSentence = `The notebook keeps the ${plural(kept.name.length, "entry")} nearest to the root`;
+    const keptSentence = `The notebook keeps the ${plural(kept.type.length, "entry")} nearest to the root`;
     const restSentence = `${plural(output.more_files, "more entry")} can be seen while the kernel of this build runs`;
     return { isWhole: false, status: () => note(`${total}. ${keptSentence}; ${restSentence}.`) };
   }

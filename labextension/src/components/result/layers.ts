@@ -130,7 +130,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
       const [from, to] = [selected, Number(other.value)].sort((a, b) => a - b) as [number, number];
       const between = await Promise.all(layers.slice(from + 1, to + 1).map((layer) => columns(`layer:${layer.diff_id}`)));
       const difference = betweenLayers(await columns(`image@${from}`), between);
-      const remark = note(`From layer ${from + 1} to layer ${to + 1}: ${plural(difference.name.length, "entry")} differ.`);
+      const remark = note(`From layer ${from + 1} to layer ${to + 1}: ${plural(difference.type.length, "entry")} differ.`);
       return showing(difference, { of: `image@${to}`, platform }, remark);
     }
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;

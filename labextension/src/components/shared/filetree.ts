@@ -1,7 +1,7 @@
 // A tree of entries in columns, made for 100,000 of them: nodes are numbers, and children are sorted on first use.
 
 import type { Columns } from "../../model";
-import { inFolder, runsOf } from "./columns";
+import { inFolder, nameOf, runsOf, startsOf } from "./columns";
 
 export const DIR = "5";
 export const SYMLINK = "2";
@@ -27,30 +27,32 @@ export class FileTree {
   private readonly listed = new Map<number, number>();
   private readonly folders = new Map<string, number>([["", 0]]);
   private readonly sorted = new Map<number, Int32Array>();
-  /** All paths in lower case, joined into one text for the search, and where the path of each node begins. */
-  private searched: { text: string; starts: Int32Array } | null = null;
+  /** By run of entries: the node of its folder. */
+  private readonly places: number[];
+  /** What a filter looks at: in lower case, the names of the entries, and the path of each folder after a slash. */
+  private lower: Pick<Columns, "names" | "starts"> & { folders: string[] } | null = null;
 
   constructor(readonly columns: Columns) {
-    const { name, type, change, size } = columns;
+    const { type, change, size } = columns;
     const parents = [0];
-    const places = columns.folders.map((path) => this.folder(path, parents));
+    this.places = columns.folders.map((path) => this.folder(path, parents));
     let entry = type.indexOf(DIR);
     let listed = 0;
     for (const [place, , end] of runsOf(columns)) {
       for (; entry >= 0 && entry < end; entry = type.indexOf(DIR, entry + 1)) {
-        const path = inFolder(columns.folders[place] as string, name[entry] as string);
+        const path = inFolder(columns.folders[place] as string, nameOf(columns, entry));
         this.listed.set(this.folder(path, parents), entry);
         listed += 1;
       }
     }
     const first = this.paths.length; // the node of the first entry
-    this.count = first + name.length - listed;
-    this.parents = new Int32Array(first + name.length);
+    this.count = first + type.length - listed;
+    this.parents = new Int32Array(first + type.length);
     this.parents.set(parents);
     this.parents[0] = -1;
     this.sizes = new Float64Array(first);
     for (const [place, begin, end] of runsOf(columns)) {
-      const folder = places[place] as number;
+      const folder = this.places[place] as number;
       this.parents.fill(folder, first + begin, first + end);
       this.inside[folder]?.runs.push(begin, end);
       let sum = 0;
@@ -102,7 +104,7 @@ export class FileTree {
 
   name(node: number): string {
     const folder = this.paths[node];
-    if (folder === undefined) return this.columns.name[this.entry(node)] ?? "";
+    if (folder === undefined) return nameOf(this.columns, node - this.paths.length);
     return folder.slice(folder.lastIndexOf("/") + 1);
   }
 
@@ -111,23 +113,21 @@ export class FileTree {
     const known = this.sorted.get(node);
     if (known) return known;
     const { folders, runs } = this.inside[node] ?? { folders: [], runs: [] };
-    const nodes = folders.slice();
+    const files: number[] = [];
     for (let run = 0; run < runs.length; run += 2)
       for (let entry = runs[run] as number; entry < (runs[run + 1] as number); entry += 1)
-        if (this.columns.type[entry] !== DIR) nodes.push(this.paths.length + entry);
-    let children = Int32Array.from(nodes);
-    const compare = (a: number, b: number): number => {
-      const first = this.isDir(a);
-      if (first !== this.isDir(b)) return first ? -1 : 1;
-      const [nameOfA, nameOfB] = [this.name(a), this.name(b)];
-      return nameOfA < nameOfB ? -1 : nameOfA > nameOfB ? 1 : 0;
-    };
-    if (!children.every((child, index) => index === 0 || compare(children[index - 1] as number, child) < 0)) {
-      const ordered = children.slice().sort(compare);
-      children = ordered.filter((child, index) => index + 1 === ordered.length || compare(child, ordered[index + 1] as number) !== 0);
-    }
+        if (this.columns.type[entry] !== DIR) files.push(this.paths.length + entry);
+    const children = Int32Array.from([...this.inOrder(folders), ...this.inOrder(files)]);
     this.sorted.set(node, children);
     return children;
+  }
+
+  /** Return nodes sorted by name, without those that have the name of a later one. Mostly they are sorted already. */
+  private inOrder(nodes: number[]): number[] {
+    const names = nodes.map((node) => this.name(node));
+    if (names.every((name, index) => index === 0 || (names[index - 1] as string) < name)) return nodes;
+    const last = new Map(names.map((name, index) => [name, nodes[index] as number]));
+    return [...last].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, node]) => node);
   }
 
   depth(node: number): number {
@@ -140,51 +140,53 @@ export class FileTree {
     return this.columns.change[this.entry(node)] ?? "";
   }
 
-  private search(): { text: string; starts: Int32Array } {
-    if (this.searched) return this.searched;
-    let paths = this.paths.slice();
-    for (const [place, begin, end] of runsOf(this.columns)) {
-      const folder = this.columns.folders[place] as string;
-      for (let entry = begin; entry < end; entry += 1)
-        paths.push(this.columns.type[entry] === DIR ? "" : inFolder(folder, this.columns.name[entry] as string));
-    }
-    const original = paths.join("\0");
-    let text = original.toLowerCase();
+  private search(): NonNullable<FileTree["lower"]> {
+    if (this.lower) return this.lower;
+    const { names: original, starts } = this.columns;
+    const names = original.toLowerCase();
+    const folders = this.paths.map((path) => (path ? `/${path.toLowerCase()}` : ""));
     // In lower case a few letters take more characters, which moves the following text.
-    if (text.length !== original.length) {
-      paths = paths.map((path) => path.toLowerCase());
-      text = paths.join("\0");
-    }
-    const starts = new Int32Array(paths.length + 1);
-    for (let node = 0; node < paths.length; node += 1)
-      starts[node + 1] = (starts[node] as number) + (paths[node] as string).length + 1;
-    return (this.searched = { text, starts });
+    const isMoved = names.length !== original.length;
+    return (this.lower = { names, starts: isMoved ? startsOf(names, starts.length - 1) : starts, folders });
   }
 
   /** Return, by node, 1 if the filter matches it or a node below it; and the number of matching entries. */
   matching(filter: Filter): { visible: Uint8Array; count: number } {
-    const nodes = this.parents.length;
-    const visible = new Uint8Array(nodes);
+    const { names, starts, folders } = this.search();
+    const query = filter.text.toLowerCase();
+    const slash = query.lastIndexOf("/");
+    // Names have no slash: a query that has one matches at the border of folder and name, or in the folder.
+    const [head, tail] = [query.slice(0, Math.max(0, slash)), query.slice(slash + 1)];
+    const named = slash < 0 && query ? namesWith(query, names, starts) : null;
+    const visible = new Uint8Array(this.parents.length);
     let count = 0;
-    const take = (node: number): void => {
-      if (node === 0) return;
-      if (filter.changes && !(this.change(node) && filter.changes.includes(this.change(node)))) return;
-      count += 1;
+    const isWanted = (entry: number): boolean => {
+      const change = filter.changes ? this.columns.change[entry] : "";
+      return !filter.changes || Boolean(change && filter.changes.includes(change));
+    };
+    const show = (node: number): void => {
       for (let ancestor = node; ancestor > 0 && !visible[ancestor]; ancestor = this.parents[ancestor] ?? 0) visible[ancestor] = 1;
     };
-    if (!filter.text) {
-      for (let node = 1; node < nodes; node += 1)
-        if (this.isDir(node) || this.columns.type[this.entry(node)] !== DIR) take(node);
-      return { visible, count };
+    const isInside = folders.map((path) => path.includes(query)); // and so do the paths of everything in the folder
+    for (let folder = 1; folder < folders.length; folder += 1) {
+      if (!isInside[folder] || !isWanted(this.entry(folder))) continue;
+      count += 1;
+      show(folder);
     }
-    const { text, starts } = this.search();
-    const query = filter.text.toLowerCase().replaceAll("\0", "\ufffd");
-    let node = 0;
-    for (let position = text.indexOf(query); position >= 0; position = text.indexOf(query, starts[node])) {
-      while ((starts[node + 1] as number) <= position) node += 1;
-      take(node);
-      node += 1;
-      if (node === nodes) break;
+    const first = folders.length;
+    for (const [place, begin, end] of runsOf(this.columns)) {
+      const folder = this.places[place] as number;
+      const isWhole = isInside[folder] === true;
+      const isBeside = slash >= 0 && (folders[folder] as string).endsWith(head);
+      if (!isWhole && !isBeside && !named) continue;
+      const before = count;
+      for (let entry = begin; entry < end; entry += 1) {
+        if (!isWhole && !(named ? named[entry] : names.startsWith(tail, starts[entry]))) continue;
+        if (this.columns.type[entry] === DIR || !isWanted(entry)) continue;
+        visible[first + entry] = 1;
+        count += 1;
+      }
+      if (count > before) show(folder);
     }
     return { visible, count };
   }
@@ -210,4 +212,18 @@ export class FileTree {
       }
     }
   }
+}
+
+/** Return, by entry, 1 if its name contains the query. */
+function namesWith(query: string, names: string, starts: Int32Array): Uint8Array {
+  const count = starts.length - 1;
+  const named = new Uint8Array(count);
+  let entry = 0;
+  for (let at = names.indexOf(query); at >= 0; at = names.indexOf(query, starts[entry])) {
+    while (entry < count && (starts[entry + 1] as number) <= at) entry += 1;
+    if (entry === count) break;
+    named[entry] = 1;
+    entry += 1;
+  }
+  return named;
 }

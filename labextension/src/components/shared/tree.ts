@@ -11,6 +11,7 @@ import { icon } from "./icons";
 import type { IconName } from "./icons";
 
 const ROW = 24; // pixels, as in JupyterLab's file browser
+const HEIGHT = 420; // pixels, until the page has told
 const MORE = 8; // rows that are drawn above and below those in sight
 const CHANGES: Record<string, string> = { A: "added", M: "changed", D: "removed" };
 const ICONS: Record<string, IconName> = { "1": "link", "2": "link", "3": "device", "4": "device", "6": "device", [REST]: "plus" };
@@ -39,6 +40,8 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   let active = 0;
   let selected = -1;
   let frame = 0;
+  // As the page told them last: to ask in the middle of a change would make it lay everything out at once.
+  let [top, height] = [0, HEIGHT];
 
   const isOpen = (item: number): boolean => (visible ? !closed.has(item) : open.has(item));
 
@@ -46,14 +49,15 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     rows = tree ? tree.rows(isOpen, visible) : new Int32Array();
     active = Math.max(0, Math.min(active, rows.length - 1));
     canvas.style.height = `${rows.length * ROW}px`;
+    top = Math.max(0, Math.min(top, rows.length * ROW - height));
     draw();
   }
 
   function draw(): void {
     frame = 0;
     if (!tree) return;
-    const first = Math.max(0, Math.floor(node.scrollTop / ROW) - MORE);
-    const last = Math.min(rows.length, Math.ceil((node.scrollTop + (node.clientHeight || 420)) / ROW) + MORE);
+    const first = Math.max(0, Math.floor(top / ROW) - MORE);
+    const last = Math.min(rows.length, Math.ceil((top + height) / ROW) + MORE);
     const elements: HTMLElement[] = [];
     for (let index = first; index < last; index += 1) elements.push(row(tree, index));
     if (rows.length && (active < first || active >= last)) elements.push(row(tree, active));
@@ -131,12 +135,17 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     return { "aria-posinset": beside.indexOf(item) + 1, "aria-setsize": beside.length };
   }
 
+  function look(): void {
+    [top, height] = [node.scrollTop, node.clientHeight || HEIGHT];
+    draw();
+  }
+
   function move(to: number): void {
     active = Math.max(0, Math.min(to, rows.length - 1));
-    const top = active * ROW;
-    if (top < node.scrollTop) node.scrollTop = top;
-    else if (top + ROW > node.scrollTop + node.clientHeight) node.scrollTop = top + ROW - node.clientHeight;
-    draw();
+    const begin = active * ROW;
+    if (begin < node.scrollTop) node.scrollTop = begin;
+    else if (begin + ROW > node.scrollTop + node.clientHeight) node.scrollTop = begin + ROW - node.clientHeight;
+    look();
   }
 
   function toggle(item: number, want = !isOpen(item)): void {
@@ -197,7 +206,8 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   }
 
   node.addEventListener("keydown", key);
-  node.addEventListener("scroll", () => (frame ||= requestAnimationFrame(draw)), { passive: true });
+  node.addEventListener("scroll", () => (frame ||= requestAnimationFrame(look)), { passive: true });
+  new ResizeObserver(() => node.clientHeight > height && look()).observe(node);
   node.addEventListener("click", (event) => {
     const line = (event.target as Element).closest<HTMLElement>("[data-index]");
     if (line) pick(Number(line.dataset["index"]));
@@ -208,7 +218,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     const matches = filter.text || filter.changes ? tree.matching(filter) : null;
     visible = matches?.visible ?? null;
     closed = new Set();
-    node.scrollTop = 0;
+    if (top) node.scrollTop = top = 0;
     active = 0;
     refresh();
     return matches?.count ?? tree.count - 1;
@@ -217,7 +227,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   return {
     node,
     set(next, filter, owners, isSame = false) {
-      const [before, top] = [tree, node.scrollTop];
+      const [before, scrolled] = [tree, top];
       const path = (of: FileTree, item: number): string => (item > 0 ? of.path(item) : "");
       const opened = new Set(isSame && before ? [...open].map((item) => path(before, item)) : []);
       const activePath = isSame && before ? path(before, rows[active] ?? 0) : "";
@@ -237,7 +247,10 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       node.setAttribute("aria-label", `${label}, ${plural(total, "entry")}`);
       const count = filterBy(filter);
       if (activePath) move(Math.max(0, rows.findIndex((row) => path(next, row) === activePath)));
-      if (isSame) node.scrollTop = top;
+      if (isSame && scrolled) {
+        node.scrollTop = scrolled;
+        look();
+      }
       return count;
     },
     filter: filterBy,
