@@ -19,8 +19,8 @@ FOLDERS = [
     *(ROOT / "pybuild_magic" / name for name in ("builders/embedded", "builders/embedded/sandbox")),
     ROOT / "labextension" / "src" / "components" / "result",
 ]
-EXAMPLES = {"app.py"}
-"""Files of a Dockerfile that a page explains."""
+EXAMPLES = {"app.py", "pylock.toml", "pylock.sources.toml"}
+"""Files of Dockerfiles and locks that a page explains."""
 CODE = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"_?[a-z]+(?:_[a-z]+)+|_[a-zA-Z]+|_?[A-Z]+_[A-Z]+")
 FILE = re.compile(r"([\w/.-]+\.(?:py|ts|md|toml))(?:::?(\w+)(?:\.(\w+))?)?")

@@ -18,7 +18,7 @@ from ..oci import reference
 from ..portable import user_path
 from ..request.flags import parse_flags
 from ..request.table import OPTIONS
-from . import kernel_dockerfile
+from . import kernel_dockerfile, pylock
 from .base import Base, opened
 from .configuration import Configuration, configuration
 from .elf import Library, libraries
@@ -28,11 +28,11 @@ from .installed import Environment, conda_prefix, installed
 from .kernel_dockerfile import Recipe
 from .lock import Lock, complete, lock
 from .needs import closure, conflicts
-from .options import FreezeOptions
+from .options import LOCKS, FreezeOptions
 from .target import Target, target
 
 KERNEL = "ipykernel"
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=\S+)?")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
 
 
 class Frozen(msgspec.Struct, frozen=True):
@@ -96,6 +96,10 @@ def freeze(
     installer = options.installer or _installer(everything)
     notes += [f"The environment is inconsistent: {sentence}" for sentence in conflicts(environment, chosen)]
     if installer == "conda":
+        if options.lock == pylock.NAME:
+            raise UsageError(
+                f"{pylock.NAME} cannot lock what conda installs.", hint="Leave out --lock, or use --pip or --uv."
+            )
         from .conda import freeze_conda
 
         return freeze_conda(options, environment, tuple(notes), chosen)
@@ -109,7 +113,6 @@ def freeze(
     with closing(Indexes(configuration(uv=True) if installer == "uv" else settings)) as indexes:
         environment = complete(environment, (KERNEL,), chosen, indexes)
         locked = lock(environment, chosen, indexes)
-    uv = _lock_of_uv(chosen, settings) if installer == "uv" else None
     _check_apt(base, options, locked)
     named = (*options.apt, *(library.package for library in needed if library.package))
     packages = tuple(dict.fromkeys(named)) if base.has_apt else ()
@@ -120,10 +123,11 @@ def freeze(
         target=chosen,
         lock=locked,
         requested=requested or list(environment),
-        configuration=_merged(settings) if uv else settings,
+        configuration=_merged(settings) if installer == "uv" else settings,
         installer=installer,
-        uv=uv.lines(built=False, hashes=options.hashes) if uv else "",
+        installers=_installers(installer, options, locked, chosen, settings),
         hashes=options.hashes,
+        pylock=options.lock == pylock.NAME,
         packages=packages,
         command=_command(environment),
     )
@@ -159,6 +163,10 @@ def _checked(options: FreezeOptions | None, arguments: dict[str, Any]) -> Freeze
         reference.parse(options.base)
     if options.installer not in ("", "pip", "uv", "conda"):
         raise UsageError(f"{options.installer!r} is not a supported installer.", hint="Use pip, uv or conda.")
+    if options.lock not in LOCKS:
+        raise UsageError(f"{options.lock!r} is not a supported lock.", hint=f"Use {' or '.join(LOCKS)}.")
+    if options.lock == pylock.NAME and not options.hashes:
+        raise UsageError(f"{pylock.NAME} always has digests, so --no-hashes excludes it.")
     for package in options.apt:
         if not _PACKAGE.fullmatch(package):
             raise UsageError(f"--apt {package} is not the name of a Debian package.")
@@ -243,9 +251,19 @@ def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:
         )
 
 
-def _lock_of_uv(chosen: Target, settings: Configuration) -> Lock:
+def _installers(
+    installer: str, options: FreezeOptions, locked: Lock, chosen: Target, settings: Configuration
+) -> dict[str, str]:
+    """Return the requirements of the installers that a base does not bring, by name."""
+    wanted = {"uv": "uv"} if installer == "uv" else {}
+    # uv builds no wheels without installing them.
+    if options.lock == pylock.NAME and (installer == "pip" or locked.fetched(built=True)):
+        wanted["pip"] = pylock.INSTALLER
+    if not wanted:
+        return {}
     with closing(Indexes(settings)) as indexes:
-        return lock(complete({}, ("uv",), chosen, indexes), chosen, indexes)
+        locks = {name: lock(complete({}, (text,), chosen, indexes), chosen, indexes) for name, text in wanted.items()}
+    return {name: alone.lines(built=False, hashes=options.hashes) for name, alone in locks.items()}
 
 
 def _installer(environment: Environment) -> str:

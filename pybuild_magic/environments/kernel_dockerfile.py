@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from . import pylock
 from .base import Base
 from .configuration import Configuration
 from .lock import Lock
@@ -22,7 +23,7 @@ _TOOLS = "/opt/install"
 """A virtual environment with just the installer, which stays out of the image."""
 _COMPILE = (
     "find {places} -name '*.py' -print0 | LC_ALL=C sort -z \\\n"
-    "    | PYTHONHASHSEED=0 xargs -0 -P $(nproc) -n 200 \\\n"
+    "    | PYTHONHASHSEED=0 xargs -0 -r -P $(nproc) -n 200 \\\n"
     "      {python} -SBm compileall -qq --invalidation-mode unchecked-hash || true"
 )
 """Compiles bytecode that does not depend on times, so that it stays valid wherever it is copied.
@@ -51,9 +52,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     requested: Sequence[str]
     configuration: Configuration
     installer: str = "pip"
-    uv: str = ""
-    """The requirements file for uv itself, if uv is the installer."""
+    installers: Mapping[str, str] = {}
+    """Requirements of the installers that have to be installed first, by name."""
     hashes: bool = True
+    pylock: bool = False
+    """Whether the lock is a `pylock.toml`, which has digests of everything."""
     packages: Sequence[str] = ()
     """Debian packages."""
     command: Sequence[str] = ("python3",)
@@ -67,12 +70,23 @@ def dockerfile(recipe: Recipe) -> str:
 
 def files(recipe: Recipe) -> dict[str, str | bytes]:
     """Return the context of the Dockerfile."""
-    context: dict[str, str | bytes] = {"requirements.txt": recipe.lock.lines(built=False, hashes=recipe.hashes)}
+    context: dict[str, str | bytes] = {_lock_file(recipe): _lock_text(recipe)}
     if _has_sources(recipe):
-        context["sources.txt"] = recipe.lock.lines(built=True, hashes=recipe.hashes and not _has_repositories(recipe))
-    if recipe.uv:
-        context["uv.txt"] = recipe.uv
+        context[_lock_file(recipe, built=True)] = _lock_text(recipe, built=True)
+    context |= {f"{name}.txt": lines for name, lines in recipe.installers.items()}
     return context | {f"wheels/{name}": content for name, content in sorted(recipe.lock.wheels.items())}
+
+
+def _lock_file(recipe: Recipe, *, built: bool = False) -> str:
+    if recipe.pylock:
+        return pylock.SOURCES if built else pylock.NAME
+    return "sources.txt" if built else "requirements.txt"
+
+
+def _lock_text(recipe: Recipe, *, built: bool = False) -> str:
+    if recipe.pylock:
+        return pylock.text(recipe.lock.fetched(built=built), recipe.target)
+    return recipe.lock.lines(built=built, hashes=recipe.hashes and not (built and _has_repositories(recipe)))
 
 
 def flags(options: FreezeOptions, recipe: Recipe) -> tuple[str, ...]:
@@ -135,7 +149,6 @@ def _run(recipe: Recipe, *commands: str, mounts: Sequence[str] = (), network: bo
 def _wheels(recipe: Recipe) -> list[str]:
     if not _has_sources(recipe):
         return []
-    hashes = "--require-hashes " if recipe.hashes and not _has_repositories(recipe) else ""
     headers = "" if recipe.base.has_headers else f" python{recipe.target.python}-dev"
     lines = [
         "# Distributions without a wheel are built from source; the compiler stays out of the image.",
@@ -144,14 +157,38 @@ def _wheels(recipe: Recipe) -> list[str]:
         f"ENV SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0",
         f"RUN {_APT} build-essential git{headers}{_venv(recipe)}",
         f"RUN {recipe.base.python} -m venv {_TOOLS}",
-        "COPY sources.txt .",
+        *_installer(recipe, "pip"),
+        f"COPY {_lock_file(recipe, built=True)} .",
         _run(
             msgspec.structs.replace(recipe, installer="pip"),
-            f"{_TOOLS}/bin/pip wheel --no-deps {hashes}--wheel-dir /wheels -r sources.txt",
+            f"{_TOOLS}/bin/pip wheel --no-deps{_hashes(recipe, built=True)} --wheel-dir /wheels "
+            f"-r {_lock_file(recipe, built=True)}",
         ),
         "",
     ]
     return ["\n".join(lines)]
+
+
+def _hashes(recipe: Recipe, *, built: bool = False) -> str:
+    """Return the option, after a space, that says which digests are required."""
+    if not (built and _has_repositories(recipe)):
+        return " --require-hashes" if recipe.hashes else ""
+    # Commits have no digest; pip would miss it as soon as anything else has one.
+    return " --no-require-hashes" if recipe.pylock else ""
+
+
+def _installer(recipe: Recipe, name: str) -> list[str]:
+    """Return the instructions that install an installer, if that has to be installed."""
+    if name not in recipe.installers:
+        return []
+    hashes = " --require-hashes" if recipe.hashes else ""
+    return [
+        f"COPY {name}.txt .",
+        _run(
+            msgspec.structs.replace(recipe, installer="pip"),
+            f"{_TOOLS}/bin/pip install --no-deps{hashes} -r {name}.txt",
+        ),
+    ]
 
 
 def _venv(recipe: Recipe) -> str:
@@ -166,12 +203,11 @@ def _compiled(recipe: Recipe, places: str) -> str:
 
 def _environment(recipe: Recipe) -> str:
     python = recipe.base.python
-    hashes = " --require-hashes" if recipe.hashes else ""
     if recipe.installer == "uv":
         install = f"{_TOOLS}/bin/uv pip install --python {PREFIX}/bin/python --no-deps --link-mode=copy"
     else:
         install = f"{_TOOLS}/bin/pip --python {PREFIX}/bin/python install --progress-bar=off --no-deps --no-compile"
-    commands = [f"{install}{hashes} -r requirements.txt"]
+    commands = [f"{install}{_hashes(recipe)} -r {_lock_file(recipe)}"]
     mounts: list[str] = []
     if _has_sources(recipe):
         commands.append(f"{install} --no-index /wheels/*.whl")
@@ -183,16 +219,9 @@ def _environment(recipe: Recipe) -> str:
         *([f"RUN {_APT}{_venv(recipe)}"] if _venv(recipe) else []),
         f"RUN {python} -m venv {_TOOLS} && {python} -m venv --without-pip {PREFIX}",
     ]
-    if recipe.uv:
-        lines += [
-            "COPY uv.txt .",
-            _run(
-                msgspec.structs.replace(recipe, installer="pip"),
-                f"{_TOOLS}/bin/pip install --no-deps{hashes} -r uv.txt",
-            ),
-        ]
     lines += [
-        "COPY requirements.txt .",
+        *_installer(recipe, recipe.installer),
+        f"COPY {_lock_file(recipe)} .",
         _run(recipe, *commands, mounts=mounts),
         f"RUN {_compiled(recipe, f'{PREFIX}/lib')}",
         "",
@@ -252,7 +281,9 @@ def is_plain(wheel: bytes) -> bool:
 
 
 def modules_of(wheel: bytes) -> list[str]:
-    """Return the names of the top-level packages and modules of a wheel."""
+    """Return the names of the top-level packages and modules of a wheel, but for names that no import can have."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         tops = {name.partition("/")[0] for name in archive.namelist() if name.endswith(".py")}
-    return sorted(name for name in tops if not name.endswith((".dist-info", ".data")))
+    # A shell must not find anything but names in them.
+    plain = (name for name in tops if name.removesuffix(".py").isidentifier())
+    return sorted(plain)

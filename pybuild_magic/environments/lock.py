@@ -34,6 +34,8 @@ class Locked(msgspec.Struct, frozen=True):
     """The line for the installer, without digests."""
     hashes: tuple[str, ...] = ()
     """sha256 digests in hexadecimal."""
+    files: tuple[File, ...] = ()
+    """The files of indexes, for a distribution that comes from one."""
     built: bool = False
     """Whether a wheel must be built from it first."""
     wheel: tuple[str, bytes] | None = None
@@ -54,8 +56,11 @@ class Lock(msgspec.Struct, frozen=True):
 
     def lines(self, *, built: bool, hashes: bool) -> str:
         """Return the requirements file of distributions from indexes: those with wheels, or those to be built."""
-        chosen = [locked for locked in self.locked if locked.wheel is None and locked.built is built]
-        return "".join(f"{locked.line(hashes=hashes)}\n" for locked in chosen)
+        return "".join(f"{locked.line(hashes=hashes)}\n" for locked in self.fetched(built=built))
+
+    def fetched(self, *, built: bool) -> tuple[Locked, ...]:
+        """Return the distributions from elsewhere: those with wheels, or those to be built."""
+        return tuple(locked for locked in self.locked if locked.wheel is None and locked.built is built)
 
     @property
     def wheels(self) -> dict[str, bytes]:
@@ -116,13 +121,13 @@ def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[
     origin = package.origin
     if origin is None:
         return _from_index(package, target, indexes)
+    part = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
     if origin.vcs:
         url, userinfo = split_credentials(origin.url)
         if userinfo and userinfo != "git":
             note = f"{package.name} is in a repository that needs a password, which the build must be given."
         else:
             note = ""
-        part = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
         return Locked(package, f"{package.name} @ {origin.vcs}+{url}@{origin.commit}{part}", built=True), note
     if not origin.path:
         url, _ = split_credentials(origin.url)
@@ -132,7 +137,7 @@ def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[
                 f"{package.pinned} was installed from {url} without a recorded digest: "
                 "install it again with pip 23 or later."
             )
-        return Locked(package, f"{package.name} @ {url}", (digest,), built=not url.endswith(".whl")), ""
+        return Locked(package, f"{package.name} @ {url}{part}", (digest,), built=not url.endswith(".whl")), ""
     path = Path(origin.path)
     if path.is_dir():
         name, content = wheel_of(path)
@@ -160,7 +165,7 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
     remote = [file for file in wheels if not file.path and file.sha256]
     if remote:
         hashes = tuple(sorted({file.sha256 for file in remote}))
-        return Locked(package, package.pinned, hashes), note
+        return Locked(package, package.pinned, hashes, tuple(remote)), note
     if wheels:
         file = wheels[0]
         return Locked(package, package.pinned, wheel=(file.filename, file.read())), note
@@ -168,7 +173,7 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
         file = next((file for file in sources if not file.path and file.sha256), None)
         if file is None:
             return f"{package.pinned} has neither a wheel for Python {target.python} nor a source with a digest."
-        return Locked(package, package.pinned, (file.sha256,), built=True), note or _to_build(package, target)
+        return Locked(package, package.pinned, (file.sha256,), (file,), built=True), note or _to_build(package, target)
     choice = "choose another version of it, or of Python (--python)."
     if not any(file.suits_python(target) for file in files):
         wanted = min(file.requires_python for file in files)

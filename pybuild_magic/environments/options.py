@@ -13,6 +13,9 @@ from ..request.rows import Given, Parse, Row, defaults_of, last_word, read_field
 from ..run.options import FLAGS as RUN_FLAGS
 from ..run.options import RunOptions, options_of_flags
 
+LOCKS = ("requirements.txt", "pylock.toml")
+"""The forms of a lock; the first is the default."""
+
 
 class FreezeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What of an environment goes into an image, and how; names are those of the flags."""
@@ -27,6 +30,8 @@ class FreezeOptions(msgspec.Struct, frozen=True, kw_only=True):
     platform: str = ""
     apt: tuple[str, ...] = ()
     hashes: bool = True
+    lock: str = "requirements.txt"
+    """One of `LOCKS`."""
     write: str = ""
 
 
@@ -72,6 +77,7 @@ FREEZE_FLAGS: tuple[Row, ...] = (
     row("apt", _MANY, "PKG", "More Debian packages, with commas between them", parse=_packages),
     row("base", _ONE, "IMAGE", "The image to begin with; by default python:X.Y-slim"),
     row("conda", _BOOL, "", "Install by micromamba what conda has installed here", "installer", _installer("conda")),
+    row("lock", _ONE, "FILE", "The form of the lock: requirements.txt, the default, or pylock.toml", choices=LOCKS),
     row("no-hashes", _BOOL, "", "Lock versions alone, without the digests of files", "hashes",
         lambda given: not given.on),
     row("notebook", _MANY, "NB.ipynb", "Keep what this notebook or script imports, with what that needs"),

@@ -44,10 +44,17 @@ class Row(Flag, frozen=True, kw_only=True):
 
 
 def row(
-    name: str, kind: Kind, metavar: str, doc: str, field: str = "", parse: Parse | None = None, short: str = ""
+    name: str,
+    kind: Kind,
+    metavar: str,
+    doc: str,
+    field: str = "",
+    parse: Parse | None = None,
+    short: str = "",
+    choices: tuple[str, ...] = (),
 ) -> Row:
     """Return a row. By default, its field has the name of the flag, and words are taken as they are."""
-    return Row(name, kind, metavar, doc, short, field=field or field_of(name), parse=parse or PARSE[kind])
+    return Row(name, kind, metavar, doc, short, choices, field=field or field_of(name), parse=parse or PARSE[kind])
 
 
 def field_of(name: str) -> str:

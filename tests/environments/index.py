@@ -122,7 +122,7 @@ def served(index: LocalIndex) -> Iterator[LocalIndex]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     index.url = f"http://127.0.0.1:{server.server_port}/simple"
     try:

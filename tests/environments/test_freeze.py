@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import subprocess
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.pylock import Pylock
 
 from pybuild_magic.dockerfile.parser import parse
+from pybuild_magic.environments import kernel_dockerfile
 from pybuild_magic.environments.configuration import configuration
 from pybuild_magic.environments.freeze import Frozen, freeze
-from pybuild_magic.environments.kernel_dockerfile import is_plain
+from pybuild_magic.environments.kernel_dockerfile import is_plain, modules_of
 from pybuild_magic.errors import BuildError, ContextError, SourceError, UsageError
 
 from .conftest import Install
@@ -200,6 +205,46 @@ def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: 
     assert lines[2].startswith("other==1.0 has no wheel for Python 3.")
 
 
+def test_a_pylock_has_a_digest_or_a_commit_of_everything(site: Path, install: Install, index: LocalIndex) -> None:
+    install("app", "1.0")
+    for tag in ("py3-none-any", "py3-none-manylinux_2_17_x86_64", "cp27-cp27m-win32"):
+        index.add("app", "1.0", tag=tag)
+    install("mine", "1.0")
+    index.files["mine"] = {"mine-1.0.tar.gz": b"source"}
+    commit = {"vcs": "git", "commit_id": "abc"}
+    place = {"url": "https://git.example/theirs.git", "vcs_info": commit, "subdirectory": "part"}
+    install("theirs", "2.0", origin=place)
+    sums = {"hashes": {"sha256": "0" * 64}}
+    secret = "https://me:hunter2@files.example/linked-3.0.tar.gz"
+    install("linked", "3.0", origin={"url": secret, "archive_info": sums, "subdirectory": "part"})
+    index.add("pip", "26.3")
+    made = frozen(site, lock="pylock.toml", platform="linux/amd64")
+    assert sorted(made.files) == ["pip.txt", "pylock.sources.toml", "pylock.toml"]
+    assert "hunter2" not in str(made.files)
+    locks = [Pylock.from_dict(tomllib.loads(str(made.files[f"pylock{name}.toml"]))) for name in ("", ".sources")]
+    packages = {str(package.name): package for lock in locks for package in lock.packages}
+    assert sorted(packages) == ["app", "comm", "ipykernel", "linked", "mine", "theirs"]
+    wheels = packages["app"].wheels or ()
+    assert [wheel.name for wheel in wheels] == [name for name in index.files["app"] if "win32" not in name]
+    for wheel_file in wheels:
+        content = index.files["app"][str(wheel_file.name)]
+        assert wheel_file.hashes == {"sha256": hashlib.sha256(content).hexdigest()}
+        assert wheel_file.url == index.url.replace("simple", f"files/{wheel_file.name}")
+    assert packages["mine"].sdist and packages["mine"].sdist.name == "mine-1.0.tar.gz"
+    vcs, archive = packages["theirs"].vcs, packages["linked"].archive
+    assert vcs and (vcs.commit_id, vcs.subdirectory) == ("abc", "part") and packages["theirs"].version is None
+    assert archive and archive.url == secret.replace("me:hunter2@", "") and archive.subdirectory == "part"
+    assert [str(marker) for marker in locks[0].environments or ()] == [
+        'sys_platform == "linux" and platform_machine == "x86_64" and implementation_name == "cpython"'
+    ]
+    assert "--require-hashes -r pylock.toml" in made.dockerfile
+    assert "--no-require-hashes --wheel-dir /wheels -r pylock.sources.toml" in made.dockerfile
+    assert frozen(site).files["sources.txt"].count("#subdirectory=part\n") == 2
+    with pytest.raises(SourceError, match=r"No index has a wheel of pip>=26.3 for Python 3.9"):
+        index.pythons["pip-26.3-py3-none-any.whl"] = ">=3.10"
+        frozen(site, lock="pylock.toml", python="3.9")
+
+
 def test_a_wheel_on_this_machine_goes_in_itself(
     site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +268,24 @@ def test_a_wheel_without_programs_is_unpacked_and_another_installed_by_pip(
     more: dict[str, str], *, plain: bool
 ) -> None:
     assert is_plain(wheel("tool", "1.0", more=more)[1]) is plain
+
+
+def test_bytecode_is_only_made_of_modules_that_are_there(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/compiled\n')
+    python.chmod(0o755)
+    (tmp_path / "lib").mkdir()
+    command = kernel_dockerfile._COMPILE.format(python=python, places=tmp_path / "lib")
+    subprocess.run(["sh", "-c", command], check=True)
+    assert not (tmp_path / "compiled").exists(), "without arguments, compileall compiles the whole of sys.path"
+    (tmp_path / "lib/a.py").write_text("")
+    subprocess.run(["sh", "-c", command], check=True)
+    assert (tmp_path / "compiled").read_text().endswith(f" {tmp_path}/lib/a.py\n")
+
+
+def test_only_names_of_modules_are_words_of_a_command() -> None:
+    odd = {"a$(id).py": "", "b\nUSER root/c.py": "", "d/__init__.py": "", "e.data/scripts/f.py": ""}
+    assert modules_of(wheel("tool", "1.0", more=odd)[1]) == ["d", "tool.py"]
 
 
 def test_a_password_of_an_index_is_written_nowhere(
@@ -286,11 +349,15 @@ def test_an_index_that_is_not_there_is_a_sentence(
         ({"python": "four"}, "--python four is not a valid version"),
         ({"platform": "windows/amd64"}, "Environments are made for Linux, not for windows"),
         ({"apt": ("a b; rm",)}, "is not the name of a Debian package"),
+        ({"apt": ("file=1;id",)}, "file=1;id is not the name of a Debian package"),
         ({"notebook": "no-such.ipynb"}, "The notebook no-such.ipynb cannot be read: No such file"),
         ({"only_imports": True}, "--only-imports needs the code of a notebook"),
         ({"installer": "npm"}, "'npm' is not a supported installer"),
         ({"installer": "conda"}, "This Python does not belong to a conda environment"),
         ({"name": "Not A Name"}, "Not A Name"),
+        ({"lock": "poetry.lock"}, "'poetry.lock' is not a supported lock"),
+        ({"lock": "pylock.toml", "hashes": False}, "always has digests, so --no-hashes excludes it"),
+        ({"lock": "pylock.toml", "installer": "conda"}, "pylock.toml cannot lock what conda installs"),
         ({"colour": "red"}, "has no argument 'colour'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.environments.freeze import Frozen, freeze
 from pybuild_magic.environments.installed import installed_in
 from pybuild_magic.environments.versions import compare
 from pybuild_magic.result import BuildResult
@@ -53,11 +54,7 @@ def test_uv_installs_what_is_locked(
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
     install("app", "1.0", installer="uv")
     index.add("app", "1.0", code="print('by uv')\n")
-    # uv itself is that of the index which this machine is configured to.
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path / "uv"), "uv"]
-    subprocess.run(command, check=True, env=CONFIGURED)
-    (file,) = (tmp_path / "uv").iterdir()
-    index.files["uv"] = {file.name: file.read_bytes()}
+    put_installer(index, "uv", tmp_path)
     # A wheel of this machine that has a program, which pip makes.
     entry = {"tool-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = tool:main\n"}
     name, content = wheel("tool", "1.0", code="def main():\n    print('a program')\n", more=entry)
@@ -71,6 +68,7 @@ def test_uv_installs_what_is_locked(
     assert run(result, "python", "-c", "import app").text == "by uv\n"
     assert run(result, "tool").text == "a program\n"
     assert is_what_was_frozen(result, frozen.environment)
+    assert contents(freeze(paths=[str(site)], name="by-uv", base=DEBIAN, lock="pylock.toml")) == contents(frozen)
 
 
 def test_sources_and_repositories_are_built_in_a_stage_of_their_own(
@@ -88,12 +86,41 @@ def test_sources_and_repositories_are_built_in_a_stage_of_their_own(
             "vcs_info": {"vcs": "git", "commit_id": commit},
         },
     )
+    install("plain", "1.0")
+    index.add("plain", "1.0")
+    name, content = wheel("linked", "1.0")
+    index.files["elsewhere"] = {name: content}
+    where = index.url.replace("/simple", f"/files/{name}")
+    digests = {"hashes": {"sha256": hashlib.sha256(content).hexdigest()}}
+    install("linked", "1.0", origin={"url": where, "archive_info": digests})
+    put_installer(index, "pip>=26.3", tmp_path)
     frozen = freeze(paths=[str(site)], name="of-sources", base=DEBIAN)
+    locked = freeze(paths=[str(site)], name="of-sources", base=DEBIAN, lock="pylock.toml")
+    assert sorted(locked.files) == ["pip.txt", "pylock.sources.toml", "pylock.toml"]
+    assert contents(locked) == contents(frozen)
     result = build(**frozen.arguments, progress="quiet")
     assert run(result, "python", "-c", "import mine, theirs; print(mine.__file__)").text.endswith("/mine.py\n")
     assert is_what_was_frozen(result, frozen.environment)
     assert result.image is not None
     assert not [file.path for file in result.image.files if file.path.startswith(("usr/bin/gcc", "usr/bin/git"))]
+
+
+def contents(frozen: Frozen) -> dict[str, bytes]:
+    """Build an image, and return the files of its environment, but for records in which versions of pip differ."""
+    result = build(**frozen.arguments, progress="quiet")
+    assert result.image is not None
+    tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in result.image.layers))
+    files = [entry for entry in tree.walk("opt/env") if entry.is_file]
+    return {file.path: tree.read(file) for file in files if not file.path.endswith(("/direct_url.json", "/RECORD"))}
+
+
+def put_installer(index: LocalIndex, requirement: str, tmp_path: Path) -> None:
+    """Put an installer into the index, from the one that this machine is configured to use."""
+    folder = tmp_path / "installer"
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), requirement]
+    subprocess.run(command, check=True, env=CONFIGURED)
+    (file,) = folder.iterdir()
+    index.files[file.name.partition("-")[0]] = {file.name: file.read_bytes()}
 
 
 def source_archive(name: str, backend: str) -> bytes:
