@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ..errors import SourceRange
 from ..llb.ops import Edge, Node, SourceOp, walk
-from ..llb.protobuf import digest_of, document, message_of, result_of
+from ..llb.protobuf import Message, digest_of, document, message_of, result_of
 from ..oci.descriptor import Descriptor
+from ..oci.digest import sha256
 from ..untrusted.redaction import redact, redact_data
 from .statement import LayerForm
 
 _PRIVATE = ("local.session", "local.unique", "oci.session", "oci.store")
 """Attributes that name what is on this machine."""
 
+ReadOp = Callable[[bytes], Message]
+"""From the `Op` message that a front end sent to its fields."""
 Snapshots = Callable[[Node], Sequence[Sequence[str]]]
 """From a vertex to the diffIDs of each of its outputs; None for a vertex that was not solved."""
 
 
 class DefinitionFile(msgspec.Struct, frozen=True):
-    """The Dockerfile, and where it came from."""
+    """The Dockerfile, or another file of a front end's language, and where it came from."""
 
     filename: str
     text: str
     source: Edge | None = None
+    language: str = "Dockerfile"
 
 
 class Steps:
     """The vertices of a graph, inputs first, each once by its digest."""
 
-    def __init__(self, root: Edge) -> None:
+    def __init__(self, root: Edge, read: ReadOp | None = None) -> None:
         self._numbers: dict[str, int] = {}
         self._digests: dict[int, str] = {}
         self._nodes: list[Node] = []
@@ -41,8 +45,12 @@ class Steps:
         self._places: dict[str, list[SourceRange]] = {}
         for node in walk(root):
             inputs = [(self._digests[id(edge.node)], edge.output) for edge in node.inputs]
-            message = message_of(node, inputs)
-            digest = self._digests[id(node)] = digest_of(message)
+            if read is not None and node.sent:
+                message, digest = read(node.sent), sha256(node.sent)
+            else:
+                message = message_of(node, inputs)
+                digest = digest_of(message)
+            self._digests[id(node)] = digest
             self._places.setdefault(digest, []).extend(_places(node))
             if digest not in self._numbers:
                 self._nodes.append(node)
@@ -63,11 +71,15 @@ class Steps:
         mapping = {digest: f"step{number}" for digest, number in sorted(self._numbers.items())}
         return {"llbDefinition": self._documents, "digestMapping": mapping}
 
+    def by_step(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by step, given by the digests of vertices; those of other vertices are left out."""
+        known = {f"step{self._numbers[digest]}": value for digest, value in values.items() if digest in self._numbers}
+        return dict(sorted(known.items()))
+
     @property
     def locations(self) -> dict[str, Any]:
         """Return the lines of the Dockerfile by step; the node that names the result is not a step."""
-        places = {f"step{self._numbers[digest]}": _locations(places) for digest, places in self._places.items()}
-        return dict(sorted(places.items()))
+        return self.by_step({digest: _locations(places) for digest, places in self._places.items()})
 
     def layers(self, snapshots: Snapshots, form: LayerForm) -> dict[str, Any]:
         """Return the blobs of each output whose layers are all in the image."""
@@ -80,16 +92,20 @@ class Steps:
         return dict(sorted(layers.items()))
 
 
-def source_of(steps: Steps, file: DefinitionFile) -> dict[str, Any]:
-    """Return BuildKit's `Source`: the Dockerfile, and which of its lines a step comes from."""
+def source_of(steps: Steps, file: DefinitionFile) -> dict[str, Any] | None:
+    """Return BuildKit's `Source`: the Dockerfile, and which of its lines a step comes from; None for no lines."""
+    locations = steps.locations
+    return {"locations": locations, "infos": [info_of(file)]} if any(locations.values()) else None
+
+
+def info_of(file: DefinitionFile, read: ReadOp | None = None) -> dict[str, Any]:
+    """Return BuildKit's `SourceInfo` of a file."""
     info: dict[str, Any] = {
-        "filename": file.filename,
-        "language": "Dockerfile",
+        **({"filename": file.filename} if file.filename else {}),
+        **({"language": file.language} if file.language else {}),
         "data": base64.b64encode(redact(file.text).encode("utf-8", "surrogateescape")).decode(),
     }
-    if file.source is not None:
-        info |= Steps(file.source).definition
-    return {"locations": steps.locations, "infos": [info]}
+    return info | (Steps(file.source, read).definition if file.source is not None else {})
 
 
 def _public(node: Node, message: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ including those in build arguments, commands and the Dockerfile, and no director
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from ..llb.ops import Edge
 from ..oci import platform as platforms
 from ..oci.timestamp import format_time
 from ..untrusted.redaction import redact_data, redact_url
-from .buildconfig import DefinitionFile, Snapshots, Steps, source_of
+from .buildconfig import ReadOp, Snapshots, Steps
 from .capture import Capture
 from .options import ProvenanceOptions
 from .purl import image_purl
@@ -43,13 +43,18 @@ class BuildFacts(msgspec.Struct, frozen=True, eq=False):
     """The front-end attributes of the request."""
     capture: Capture
     edge: Edge
-    file: DefinitionFile
+    source: Callable[[Steps], dict[str, Any] | None]
+    """Returns BuildKit's `Source` of the graph's steps; None when nothing is known of their lines."""
     snapshots: Snapshots
     invocation: str
     """The id of the build."""
     started: int
     """Nanoseconds since 1970."""
     frontend: str = "dockerfile.v0"
+    complete: bool = True
+    """Whether all that went in is known, as far as it has a digest."""
+    read: ReadOp | None = None
+    """Reads the ops that a front end of an image sent."""
 
 
 def provenance(facts: BuildFacts, options: ProvenanceOptions) -> Attestation:
@@ -91,11 +96,12 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
     kept = args if maximal else {name: value for name, value in args.items() if not name.startswith(_BUILD_VALUES)}
     metadata: dict[str, Any] = {"vcs": vcs} if vcs else {}
     build_config = None
+    complete = facts.complete and not capture.incomplete
     if maximal:
-        steps = Steps(facts.edge)
+        steps = Steps(facts.edge, facts.read)
         build_config = steps.definition
-        if any(steps.locations.values()):
-            metadata["source"] = source_of(steps, facts.file)
+        if source := facts.source(steps):
+            metadata["source"] = source
         if layers := steps.layers(facts.snapshots, form):
             metadata["layers"] = layers
     return _Parts(
@@ -104,8 +110,8 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
         config_source=config_source,
         parameters=_parameters(facts.frontend, kept, capture, secrets=maximal),
         complete_parameters=len(kept) == len(args),
-        complete_materials=not capture.incomplete,
-        hermetic=not capture.incomplete and not capture.network,
+        complete_materials=complete,
+        hermetic=complete and not capture.network,
         reproducible=options.reproducible,
         invocation=facts.invocation,
         started=format_time(facts.started),

@@ -271,6 +271,8 @@ class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The instruction that it comes from; not part of the digest."""
     places: tuple[SourceRange, ...] = ()
     """All instructions that it comes from, when several result in the same vertex."""
+    sent: bytes = b""
+    """The `Op` message, if a front end of an image sent it: another may encode the same op in another way."""
 
     @cached_property
     def digest(self) -> str:

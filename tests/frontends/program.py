@@ -212,14 +212,26 @@ class Front:
         return one(one(result, 3), 1).decode()
 
     def current(self, evaluate=False):
-        return self.solve(self.graph.definition(self.top), evaluate)
+        return self.solve(self.graph.definition(self.top, self.lines()), evaluate)
+
+    def lines(self):
+        """Which line of the text each vertex comes from, if the text asks for it with `lines`."""
+        if not self.text_read.startswith("lines", self.text_read.find("\n") + 1):
+            return b""
+        graph = Graph()
+        read = graph.definition(graph.source("local://dockerfile", local_followpaths='["x"]'))
+        info = field(1, "Dockerfile") + field(2, self.text_read) + field(3, read) + field(4, "words")
+        spans = b"".join(field(2, field(n, field(1, 3) + field(2, 4))) for n in (1, 2))
+        places = field(1, field(1, 0) + spans)
+        return field(3, mapping(1, dict.fromkeys((*self.graph.meta, self.top), places)) + field(2, info))
 
     def text(self):
         graph = Graph()
         name = self.options.get("filename", "Dockerfile")
         local = graph.source("local://dockerfile", local_followpaths=f'["{name}"]', local_sharedkeyhint="dockerfile")
         ref = self.solve(graph.definition(local))
-        return one(self.connection.call("ReadFile", field(1, ref) + field(2, name)), 1).decode()
+        self.text_read = one(self.connection.call("ReadFile", field(1, ref) + field(2, name)), 1).decode()
+        return self.text_read
 
     def write(self, path, data):
         self.file(field(5, field(1, path) + field(2, 0o644) + field(3, data) + field(5, -1)))
@@ -318,6 +330,16 @@ class Front:
         self.config = metadata["containerimage.config"]
         self.ref = one(one(result, 3), 1).decode()
 
+    def do_forward(self, rest):
+        """Another Dockerfile of the same directory, built by the front end that is built in."""
+        opts = {name: value for name, value in self.options.items() if name not in ("source", "cmdline")}
+        request = field(2, "dockerfile.v0") + mapping(3, {**opts, "filename": rest}) + field(5, 1) + field(6, 1)
+        result = one(self.connection.call("Solve", request), 3)
+        self.ref = one(one(result, 3), 1).decode()
+
+    def do_lines(self, _):
+        pass
+
     def do_exit(self, rest):
         sys.stderr.write("the front end gives up\n")
         raise SystemExit(int(rest))
@@ -391,6 +413,7 @@ class Front:
         self.connection.call(rest, field(1, "x"))
 
     linger = False
+    text_read = ""
     ref = None
 
     def run(self):

@@ -39,7 +39,7 @@ def test_it_makes_the_image_that_it_makes_on_buildkit(
     name: str, front: Front, home: Home, engine: Engine, tmp_path: Path
 ) -> None:
     text = f"# syntax={front.ref} and more\n{SAME[name]}"
-    context = _context(tmp_path)
+    context = context_of(tmp_path)
     flags = ("--build-arg=X=y z", "--label=a=b")
     theirs = engine.build_oci(context, tmp_path / "theirs.tar", *flags, dockerfile=text)
     home.build(
@@ -61,7 +61,7 @@ def test_a_layout_is_a_context_as_on_buildkit(
     text = f"# syntax={front.ref}\ncontext base\nrun echo hi > /hi\nevaluate\n"
     place = f"oci-layout://{busybox_layout.path}"
     theirs = engine.build_oci(
-        _context(tmp_path), tmp_path / "theirs.tar", f"--build-context=base={place}", dockerfile=text
+        context_of(tmp_path), tmp_path / "theirs.tar", f"--build-context=base={place}", dockerfile=text
     )
     output = f"{OUTPUT},dest={tmp_path / 'ours.tar'}"
     home.build(text, build_contexts={"base": place}, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=[output])
@@ -78,7 +78,7 @@ def test_a_layout_is_a_context_as_on_buildkit(
 
 def test_it_may_ask_the_front_end_that_is_built_in(front: Front, home: Home, tmp_path: Path) -> None:
     text = "FROM busybox; COPY a.txt /; RUN echo hi > /hi; ENV A=b"
-    context = _context(tmp_path)
+    context = context_of(tmp_path)
     images: list[dict[str, Any]] = []
     for number, dockerfile in enumerate((f"# syntax={front.ref}\ndockerfile {text}\n", text.replace("; ", "\n"))):
         archive = tmp_path / f"{number}.tar"
@@ -157,7 +157,7 @@ def test_one_that_hangs_ends_with_its_user_s_interrupt(front: Front, home: Home)
     leave_nothing(front.store)
 
 
-def _context(folder: Path) -> str:
+def context_of(folder: Path) -> str:
     context = folder / "context"
     for name, text in FILES.items():
         path = context / name

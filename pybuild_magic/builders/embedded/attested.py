@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,15 +13,18 @@ from ...attest.options import AttestOptions, ProvenanceOptions, SBOMOptions
 from ...attest.statement import Attestation
 from ...cancel import Cancel
 from ...dockerfile.lower import LoweredTarget
-from ...llb.ops import Edge
+from ...llb.ops import Edge, walk
 from ...request.solve_request import SolveRequest
 from ...status.report import Reporter
 from ...store import Store
-from .inputs import BuildInputs
+from .frontends.result import FrontendResult, Origin
 from .scanner import DESTINATION, scan_node
 from .snapshot import Snapshot
 from .solver import Solver
 from .sources import Resolver
+
+if TYPE_CHECKING:
+    from ...llb.protobuf import Message
 
 _SECOND = 1_000_000_000
 
@@ -31,10 +35,9 @@ class AttestedBuild:
     def __init__(
         self,
         request: SolveRequest,
-        definition: BuildInputs,
         resolver: Resolver,
         solver: Solver,
-        targets: Sequence[LoweredTarget],
+        lowered: FrontendResult,
         started: int,
         store: Store,
         reporter: Reporter,
@@ -42,10 +45,10 @@ class AttestedBuild:
     ) -> None:
         """`started` is in nanoseconds since 1970."""
         self._request = request
-        self._definition = definition
         self._resolver = resolver
         self._solver = solver
-        self._targets = targets
+        self._targets = lowered.targets
+        self._origins = lowered.origins
         self._started = started
         self._store = store
         self._reporter = reporter
@@ -53,40 +56,44 @@ class AttestedBuild:
 
     def attestations(self, asked: AttestOptions, snapshots: Sequence[Snapshot]) -> list[tuple[Attestation, ...]]:
         """Return the attestations of each platform's result; an empty result has none, as in BuildKit."""
-        pairs = zip(self._targets, snapshots, strict=True)
-        return [self._of(target, snapshot, asked) for target, snapshot in pairs]
+        results = zip(self._targets, self._origins, snapshots, strict=True)
+        return [self._of(target, origin, snapshot, asked) for target, origin, snapshot in results]
 
-    def _of(self, target: LoweredTarget, snapshot: Snapshot, asked: AttestOptions) -> tuple[Attestation, ...]:
-        if target.edge is None:
+    def _of(
+        self, target: LoweredTarget, origin: Origin | None, snapshot: Snapshot, asked: AttestOptions
+    ) -> tuple[Attestation, ...]:
+        if target.edge is None or origin is None:
             return ()
         attestations: list[Attestation] = []
         if asked.sbom is not None:
             attestations += self._sbom(target, target.edge, snapshot, asked.sbom)
         if asked.provenance is not None:
-            attestations.append(self._provenance(target, target.edge, asked.provenance))
+            attestations.append(self._provenance(target, target.edge, origin, asked.provenance))
         return tuple(attestations)
 
-    def _provenance(self, target: LoweredTarget, edge: Edge, options: ProvenanceOptions) -> Attestation:
-        from ...attest.buildconfig import DefinitionFile
+    def _provenance(self, target: LoweredTarget, edge: Edge, origin: Origin, options: ProvenanceOptions) -> Attestation:
         from ...attest.capture import Capture, for_platform
         from ...attest.provenance import BuildFacts, provenance
 
         capture = Capture()
         capture.add([edge], self._solver.revision)
-        capture.add(self._definition.loaded, self._solver.revision)
-        images = self._resolver.images
+        capture.add(origin.asked.edges, self._solver.revision)
+        images = origin.asked.images
         if len(self._targets) > 1:
             images = for_platform(images, target.platform, [other.platform for other in self._targets])
         for image in images:
             capture.add_image(image)
         facts = BuildFacts(
-            attrs=self._request.frontend_attrs,
+            attrs=origin.asked.attrs,
             capture=capture,
             edge=edge,
-            file=DefinitionFile(self._definition.filename, self._definition.text, self._definition.source),
+            source=origin.source,
             snapshots=self._solver.snapshots,
             invocation=self._request.ref,
             started=self._started,
+            frontend=origin.asked.frontend,
+            complete=not origin.asked.has_inputs,
+            read=_read_op if any(node.sent for node in walk(edge)) else None,
         )
         return provenance(facts, options)
 
@@ -127,3 +134,9 @@ class AttestedBuild:
             node = msgspec.structs.replace(node, ignore_cache=True)
         (done,) = self._solver.solve([Edge(node)])
         return written(self._store.tree(done.snapshots[0]), DESTINATION, self._store.tree(snapshot))
+
+
+def _read_op(data: bytes) -> Message:
+    from .frontends.lines import read_op
+
+    return read_op(data)

@@ -127,14 +127,10 @@ class EmbeddedBuilder:
                 )
             ) as solver:
                 frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits)
-                definition = frontends.definition()
-                lowered = self._lower(frontends, definition)
-                targets = lowered.targets
-                edges = [target.edge for target in targets]
+                lowered = self._lower(frontends, frontends.definition())
+                edges = [target.edge for target in lowered.targets]
                 solved = solver.solve(edges, whole=remote is None)
-                build = AttestedBuild(
-                    request, definition, resolver, solver, targets, started, self.store, reporter, cancel
-                )
+                build = AttestedBuild(request, resolver, solver, lowered, started, self.store, reporter, cancel)
                 snapshots = [done.snapshots[0] for done in solved]
                 attestations = build.attestations(attests, snapshots)
                 caches.collect(solver.solved, edges)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -28,9 +29,11 @@ from ...proto import gateway_pb2 as gw
 from ...proto import ops_pb2 as pb
 from ...proto.session_pb2 import Stat
 from . import capabilities
+from .asked import Asked
 from .definition import Definition, definition_of, parse, source_range
 from .layouts import Layouts
-from .result import DefinitionError, FrontendResult
+from .lines import source_of
+from .result import DefinitionError, FrontendResult, Origin
 from .returned import message_of, result_of
 
 MAX_MESSAGE = 16 << 20
@@ -67,21 +70,22 @@ class Gateway(Protocol):
         """Show a warning of the front end, about a vertex of its LLB if that is known."""
         ...
 
-    def frontend(self, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
-        """Ask another front end. Raises BuildError."""
+    def frontend(self, asked: Asked, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+        """Ask another front end on behalf of one. Raises BuildError."""
         ...
 
 
 class Bridge:
     """The service for one front end. `result` is what the front end returned; `failure` is its error."""
 
-    def __init__(self, gateway: Gateway, inputs: Mapping[str, pb.Definition]) -> None:
+    def __init__(self, gateway: Gateway, asked: Asked, inputs: Mapping[str, pb.Definition]) -> None:
         self._gateway = gateway
+        self._asked = asked
         self._inputs = dict(inputs)
         self._lock = threading.Lock()
         self._solving = threading.Lock()
         """A lock, because the solver takes one graph at a time."""
-        self._refs: dict[str, Edge] = {}
+        self._refs: dict[str, tuple[Edge, Origin | None]] = {}
         self._nodes: dict[str, Node] = {}
         self._errors: list[BuildError] = []
         self.finished = threading.Event()
@@ -181,12 +185,17 @@ class Bridge:
                 platform.Variant,
             )
         shown = name or f"resolve image config for {ref}"
-        return self._gateway.resolve(ref, platforms.normalise(wanted), shown)
+        image = self._gateway.resolve(ref, platforms.normalise(wanted), shown)
+        self._asked.found(image, wanted if platform.OS else None)
+        return image
 
     def _solve(self, request: gw.SolveRequest) -> gw.SolveResponse:
         if getattr(request.Definition, "def"):
             edge = self._load(request.Definition)
-            ref = self._add(edge, request.Definition)
+            origin = Origin(self._asked, partial(source_of, request.Definition.Source, self._gateway.layouts.place))
+            if edge is not None:
+                self._asked.solved(edge)
+            ref = self._add(edge, origin, request.Definition)
             result = gw.Result(ref=ref)
             if request.Evaluate:
                 self._evaluated(ref.id)
@@ -194,6 +203,7 @@ class Bridge:
             inputs = {name: self._load(definition) for name, definition in request.FrontendInputs.items()}
             with self._solving:
                 solved = self._gateway.frontend(
+                    self._asked,
                     request.Frontend,
                     dict(request.FrontendOpt),
                     {name: edge for name, edge in inputs.items() if edge is not None},
@@ -220,7 +230,7 @@ class Bridge:
             self._nodes |= definition.nodes
         return definition.edge
 
-    def _add(self, edge: Edge | None, definition: pb.Definition | None = None) -> gw.Ref:
+    def _add(self, edge: Edge | None, origin: Origin | None, definition: pb.Definition | None = None) -> gw.Ref:
         if edge is None:
             return gw.Ref()
         name = secrets.token_hex(12)
@@ -228,18 +238,18 @@ class Bridge:
         with self._lock:
             if len(self._refs) >= MAX_REFS:
                 raise DefinitionError(f"a front end has more than {MAX_REFS} results")
-            self._refs[name] = edge
+            self._refs[name] = edge, origin
         return gw.Ref(id=name, **{"def": definition})
 
-    def _edge(self, name: str) -> Edge:
+    def _ref(self, name: str) -> tuple[Edge, Origin | None]:
         with self._lock:
-            edge = self._refs.get(name)
-        if edge is None:
+            ref = self._refs.get(name)
+        if ref is None:
             raise DefinitionError(f"no such ref: {name}")
-        return edge
+        return ref
 
     def _evaluated(self, name: str) -> LayerTree:
-        edge = self._edge(name)
+        edge, _ = self._ref(name)
         with self._solving:
             return self._gateway.tree(edge)
 
@@ -325,9 +335,9 @@ class Bridge:
                 names = {"": result.ref.id}
             case _:
                 names = {"": result.refDeprecated}
-        edges = {name: self._edge(ref) if ref else None for name, ref in names.items()}
+        refs = {name: self._ref(ref) if ref else (None, None) for name, ref in names.items()}
         metadata = dict(result.metadata)
-        self.result = result_of(edges, metadata, self._gateway.epoch, multi_platform=several)
+        self.result = result_of(refs, metadata, self._gateway.epoch, multi_platform=several)
         self.finished.set()
 
     def _failed(self, status: gw.Status) -> BuildError:

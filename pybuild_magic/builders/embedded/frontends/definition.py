@@ -83,10 +83,11 @@ class Definition:
 
     def _load(self, encoded: Sequence[bytes]) -> Edge:
         ops: dict[str, pb.Op] = {}
+        sent: dict[str, bytes] = {}
         last = ""
         for data in encoded:
             last = sha256(data)
-            ops[last] = parse(pb.Op, data)
+            ops[last], sent[last] = parse(pb.Op, data), data
             if len(ops[last].inputs) > MAX_INPUTS:
                 raise DefinitionError(f"a vertex of the front end's LLB has more than {MAX_INPUTS} inputs")
         end = ops.pop(last)
@@ -94,12 +95,12 @@ class Definition:
             raise DefinitionError("invalid LLB with no inputs on last vertex")
         result = end.inputs[0]
         for digest in _in_order(result.digest, ops):
-            self.nodes[digest] = self._node(digest, ops[digest])
+            self.nodes[digest] = self._node(digest, ops[digest], sent[digest])
             # A vertex's digest needs its inputs' digests: in this order, each call goes only one level deep.
             _ = self.nodes[digest].digest
         return Edge(self.nodes[result.digest], _index(result.index))
 
-    def _node(self, digest: str, op: pb.Op) -> Node:
+    def _node(self, digest: str, op: pb.Op, sent: bytes) -> Node:
         inputs = tuple(Edge(self.nodes[item.digest], _index(item.index)) for item in op.inputs)
         meta = self._metadata[digest] if digest in self._metadata else pb.OpMetadata()
         node_op = _op(op, self._layout)
@@ -110,6 +111,7 @@ class Definition:
             platform="/".join(filter(None, (op.platform.OS, op.platform.Architecture, op.platform.Variant))),
             ignore_cache=meta.ignore_cache,
             location=self._location(digest),
+            sent=sent,
         )
 
     def _location(self, digest: str) -> SourceRange | None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from ....dockerfile.lower import LoweredTarget
 from ....errors import BuildError
+from .asked import Asked
+
+if TYPE_CHECKING:
+    from ....attest.buildconfig import Steps
 
 
 class DefinitionError(BuildError):
@@ -14,12 +21,22 @@ class DefinitionError(BuildError):
     kind = "front end error"
 
 
+class Origin(msgspec.Struct, frozen=True, eq=False):
+    """Where a file system comes from: the request that it belongs to, and the lines behind its graph."""
+
+    asked: Asked
+    source: Callable[[Steps], dict[str, Any] | None]
+    """See BuildFacts."""
+
+
 class FrontendResult(msgspec.Struct, frozen=True):
     """The targets of a build, or an answer about the Dockerfile in `metadata`, without targets."""
 
     targets: tuple[LoweredTarget, ...] = ()
     metadata: dict[str, bytes] = {}
     multi_platform: bool = False
+    origins: tuple[Origin | None, ...] = ()
+    """Of each target; None for an empty one."""
 
     @property
     def answer(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from ....oci.platform import Platform
 from ....oci.timestamp import EPOCHS
 from ....untrusted.foreign import integer
 from ...proto import gateway_pb2 as gw
-from .result import DefinitionError, FrontendResult
+from .result import DefinitionError, FrontendResult, Origin
 
 CONFIG = "containerimage.config"
 BASE_CONFIG = "containerimage.base.config"
@@ -26,7 +26,7 @@ PLATFORMS = "refs.platforms"
 EPOCH = "source.date.epoch"
 _MAX_PLATFORMS = 100
 
-AddRef = Callable[[Edge | None], gw.Ref]
+AddRef = Callable[[Edge | None, Origin | None], gw.Ref]
 
 
 class _PlatformEntry(msgspec.Struct, frozen=True, rename="upper"):
@@ -39,17 +39,21 @@ class _PlatformList(msgspec.Struct, frozen=True):
 
 
 def result_of(
-    edges: Mapping[str, Edge | None], metadata: Mapping[str, bytes], epoch: int | None, *, multi_platform: bool
+    refs: Mapping[str, tuple[Edge | None, Origin | None]],
+    metadata: Mapping[str, bytes],
+    epoch: int | None,
+    *,
+    multi_platform: bool,
 ) -> FrontendResult:
-    """Return the result of a front end: edges by platform id, or a single one under "".
+    """Return the result of a front end: file systems by platform id, or a single one under "".
 
     `epoch` is the request's own. Raises DefinitionError for a result that no exporter could write.
     """
-    if len(edges) > _MAX_PLATFORMS:
-        raise DefinitionError(f"the front end returned {len(edges)} platforms")
+    if len(refs) > _MAX_PLATFORMS:
+        raise DefinitionError(f"the front end returned {len(refs)} platforms")
     listed = _platforms(metadata.get(PLATFORMS, b""))
-    targets: list[LoweredTarget] = []
-    for name, edge in edges.items():
+    targets: list[tuple[LoweredTarget, Origin | None]] = []
+    for name, (edge, origin) in refs.items():
         if multi_platform and name not in listed:
             raise DefinitionError(f"unable to find platform {name} in the result of the front end")
         suffix = f"/{name}" if multi_platform else ""
@@ -57,19 +61,19 @@ def result_of(
         platform = listed.get(name) or (config.platform if config else next(iter(listed.values()), None))
         platform = platforms.normalise(platform or platforms.host())
         stated = read_epoch(metadata.get(EPOCH + suffix, b""))
-        targets.append(
-            LoweredTarget(
-                platform=platform,
-                edge=edge,
-                config=config or image_config.empty(platform),
-                base=_config(metadata, BASE_CONFIG + suffix),
-                epoch=epoch if stated is None else stated,
-                outline=Outline("", "", (), (), ()),
-            )
+        target = LoweredTarget(
+            platform=platform,
+            edge=edge,
+            config=config or image_config.empty(platform),
+            base=_config(metadata, BASE_CONFIG + suffix),
+            epoch=epoch if stated is None else stated,
+            outline=Outline("", "", (), (), ()),
         )
+        targets.append((target, origin))
     order = list(listed)
-    targets.sort(key=lambda target: order.index(name) if (name := target.platform.full) in order else len(order))
-    return FrontendResult(tuple(targets), dict(metadata), multi_platform)
+    targets.sort(key=lambda pair: order.index(name) if (name := pair[0].platform.full) in order else len(order))
+    origins = tuple(origin for _, origin in targets)
+    return FrontendResult(tuple(target for target, _ in targets), dict(metadata), multi_platform, origins)
 
 
 def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
@@ -79,7 +83,7 @@ def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
     metadata: dict[str, bytes] = {}
     refs: dict[str, gw.Ref] = {}
     entries: list[_PlatformEntry] = []
-    for target in result.targets:
+    for target, origin in zip(result.targets, result.origins, strict=True):
         name = target.platform.full
         suffix = f"/{name}" if result.multi_platform else ""
         entries.append(_PlatformEntry(name, target.platform))
@@ -88,7 +92,7 @@ def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
             metadata[BASE_CONFIG + suffix] = target.base.encode()
         if target.epoch is not None:
             metadata[EPOCH + suffix] = str(target.epoch).encode()
-        refs[name] = add_ref(target.edge)
+        refs[name] = add_ref(target.edge, origin)
     metadata[PLATFORMS] = dumps(
         {"Platforms": [{"ID": entry.id, "Platform": entry.platform.document()} for entry in entries]}
     )

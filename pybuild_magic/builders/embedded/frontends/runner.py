@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ....attest.options import is_attestation_attr
 from ....cancel import Cancel
@@ -31,10 +31,12 @@ from ..sandbox import Sandbox
 from ..sandbox.limits import NO_LIMITS, Limits
 from ..solver import Solver
 from ..sources import Resolver
+from .asked import Asked
 from .layouts import Layouts
-from .result import FrontendResult
+from .result import FrontendResult, Origin
 
 if TYPE_CHECKING:
+    from ....attest.buildconfig import Steps
     from ...proto import gateway_pb2 as gw
 
 BUILT_IN = "dockerfile.v0"
@@ -81,31 +83,37 @@ class Frontends:
         policy = self._request.source_policy or SourcePolicy()
         return BuildInputs(given, self._session, self._reporter, self._cancel, self.tree, policy, inputs or {})
 
-    def solve(self, definition: BuildInputs) -> FrontendResult:
-        """Return the targets of a definition from the front end that its text names. Raises BuildError."""
+    def solve(self, definition: BuildInputs, asked: Asked | None = None) -> FrontendResult:
+        """Return the targets of a definition from the front end that its text names. Raises BuildError.
+
+        `asked` is the request when another front end makes it.
+        """
+        asked = asked or Asked(BUILT_IN, definition.attrs, self._resolver)
         text = definition.read()
         options = parse_options(definition.attrs)
         if definition.syntax:
-            return self._foreign(definition)
+            return self._foreign(definition, asked)
         checks = Checks(definition.check_options(text), partial(_warn, self._reporter.vertex(definition.digest, "")))
         dockerfile = definition.parse(text, checks)
-        targets = compile(dockerfile, definition.complete(options), self._resolver, checks)
+        targets = compile(dockerfile, definition.complete(options), asked, checks)
         for target in targets:
             if target.edge:
                 self.check(target.edge)
         if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
             self._sandbox.prefetch()
+        asked.solved(*definition.loaded)
+        origin = Origin(asked, partial(_lines, definition))
         multi = len(targets) > 1 or options.multi_platform
-        return FrontendResult(tuple(targets), multi_platform=multi)
+        return FrontendResult(tuple(targets), multi_platform=multi, origins=(origin,) * len(targets))
 
     def answer(self, method: str, definition: BuildInputs) -> dict[str, str]:
         """Return the answer to a question about the Dockerfile, as an exporter response. Raises BuildError."""
         definition.read()
         if definition.syntax:
-            return self._foreign(definition).answer
+            return self._foreign(definition, Asked(BUILT_IN, definition.attrs, self._resolver)).answer
         return calls.answer(method, definition, parse_options(definition.attrs), self._resolver)
 
-    def _foreign(self, definition: BuildInputs) -> FrontendResult:
+    def _foreign(self, definition: BuildInputs, asked: Asked) -> FrontendResult:
         """As BuildKit forwards a Dockerfile: the same options, and which front end, with the words after its name."""
         attrs = {
             **{name: value for name, value in definition.attrs.items() if not is_attestation_attr(name)},
@@ -117,7 +125,7 @@ class Frontends:
 
             attrs["frontend.caps"] = SUBREQUESTS
         try:
-            return self._gateway(self.layouts.told(attrs, partial(self._digest, attrs)), definition.inputs)
+            return self._gateway(asked, self.layouts.told(attrs, partial(self._digest, attrs)), definition.inputs)
         except BuildError as error:
             if not isinstance(error, Interrupted):
                 error.at(definition.syntax_location)
@@ -164,10 +172,10 @@ class Frontends:
             level=warning.level,
         )
 
-    def frontend(self, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+    def frontend(self, asked: Asked, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
         """See Gateway."""
         if name == _GATEWAY:
-            return self._gateway(attrs, inputs)
+            return self._gateway(asked, attrs, inputs)
         if name != BUILT_IN:
             raise UnsupportedError(f"frontend {name} not found")
         attrs = self.layouts.taken(attrs)
@@ -175,9 +183,9 @@ class Frontends:
         if "requestid" in attrs:
             answer = self.answer(attrs["requestid"], definition)
             return FrontendResult(metadata={key: value.encode() for key, value in answer.items()})
-        return self.solve(definition)
+        return self.solve(definition, asked.within(name, attrs, self._resolver, has_inputs=bool(inputs)))
 
-    def _gateway(self, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+    def _gateway(self, asked: Asked, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
         """Run the front end in the image `source`."""
         from .bridge import Bridge
         from .definition import definition_of
@@ -192,14 +200,18 @@ class Frontends:
         host = platforms.normalise(platforms.host())
         image = self._resolver.resolve(ref, host, f"resolve image config for docker-image://{ref}")
         check_capabilities(image, attrs, inputs=bool(inputs))
+        asked = asked.within(_GATEWAY, attrs, self._resolver, has_inputs=bool(inputs))
+        asked.found(image, None)
         source = f"docker-image://{image.pinned}"
         node = Node(SourceOp(source), name=source, platform=str(host))
         self._depth += 1
         try:
+            asked.solved(Edge(node))
             snapshot = self._solver.solve([Edge(node)])[0].snapshots[0]
             definition = definition_of(Edge(node)).SerializeToString()
             process = FrontendProcess(image, snapshot, definition, self._limits)
-            bridge = Bridge(self, {name: definition_of(edge, self.layouts.name) for name, edge in inputs.items()})
+            passed = {name: definition_of(edge, self.layouts.name) for name, edge in inputs.items()}
+            bridge = Bridge(self, asked, passed)
             return process.run(self._sandbox, bridge, attrs, self.session_id, self._cancel)
         finally:
             self._depth -= 1
@@ -219,6 +231,12 @@ def check_entitlements(request: SolveRequest, *edges: Edge | None) -> None:
                     location=node.location,
                     hint=f"Allow it with --allow {name}.",
                 )
+
+
+def _lines(definition: BuildInputs, steps: Steps) -> dict[str, Any] | None:
+    from ....attest.buildconfig import DefinitionFile, source_of
+
+    return source_of(steps, DefinitionFile(definition.filename, definition.text, definition.source))
 
 
 def _warn(report: VertexReport, finding: Finding) -> None:

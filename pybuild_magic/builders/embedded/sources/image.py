@@ -7,7 +7,6 @@ built.
 
 from __future__ import annotations
 
-from ....attest.capture import ImageMaterial
 from ....cache.keys import image_names
 from ....cancel import Cancel
 from ....dockerfile.metadata import ResolvedImage
@@ -54,8 +53,6 @@ class Resolver:
         self._mode = ResolveMode(mode)
         self.policy = policy
         self._known: dict[tuple[str, str], tuple[Found, Place]] = {}
-        self.images: list[ImageMaterial] = []
-        """The images that the front end asked for, in order."""
         self.registry = Registry(session.auth)
         """The build's only registry client, which remembers tokens."""
 
@@ -82,7 +79,6 @@ class Resolver:
             return ResolvedImage(ref, image.root.digest, image.config_data)
         parsed = reference.parse(ref).tagged()
         image, _ = self.locate(parsed, platform)
-        self.images.append(ImageMaterial(str(parsed), platform, image.root.digest))
         return ResolvedImage(str(parsed), image.root.digest, image.config_data)
 
     def _allowed(self, ref: str) -> str:
