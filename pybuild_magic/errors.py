@@ -97,8 +97,8 @@ class BuildError(Exception):
     def _colored_logs(self) -> list[str]:
         lines, colors = list[str](), ""
         for line in self.logs:
-            shown, colors = colored(line, colors)
-            lines.append(shown)
+            text, colors = colored(line, colors)
+            lines.append(text)
         return lines
 
 

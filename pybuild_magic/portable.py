@@ -133,12 +133,12 @@ class _Paths:
         return major + minor
 
     def utime(
-        self, what: int | str, *, ns: tuple[int, int], dir_fd: int | None = None, follow_symlinks: bool = True
+        self, file: int | str, *, ns: tuple[int, int], dir_fd: int | None = None, follow_symlinks: bool = True
     ) -> None:
-        if isinstance(what, int) and what >= 0:
-            self._times[what] = ns
+        if isinstance(file, int) and file >= 0:
+            self._times[file] = ns
             return
-        path = self._paths[what] if isinstance(what, int) else self._path(what, dir_fd)
+        path = self._paths[file] if isinstance(file, int) else self._path(file, dir_fd)
         if follow_symlinks or not _is_link(os.lstat(path)):  # the time of a link itself cannot be set
             os.utime(path, ns=ns)
 

@@ -64,8 +64,10 @@ def options_of(
     """Return the options that the arguments stand for. Raises UsageError for an unknown or malformed argument."""
     for name in arguments:
         if name not in BuildArguments.__annotations__:
-            near = nearest(name, list(BuildArguments.__annotations__))
-            raise UsageError(f"build() has no argument {name!r}.", hint=f"Did you mean {near}?" if near else "")
+            suggestion = nearest(name, list(BuildArguments.__annotations__))
+            raise UsageError(
+                f"build() has no argument {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else ""
+            )
     if dockerfile is not None and arguments.get("file"):
         raise UsageError("file= has no meaning when the Dockerfile is given as text.", hint="Leave out one of the two.")
     where = str(context) if isinstance(context, Path) else context

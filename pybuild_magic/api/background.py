@@ -103,8 +103,8 @@ class BuildHandle:
         if self._result is not None:
             return self._result.mime_bundle()
         # A card already shows the error.
-        shown = self._card is not None and isinstance(self._error, BuildError)
-        return {"text/plain": visible_lines(f"{self._title}: {self.state}") if shown else repr(self)}
+        has_card = self._card is not None and isinstance(self._error, BuildError)
+        return {"text/plain": visible_lines(f"{self._title}: {self.state}") if has_card else repr(self)}
 
     def _ipython_display_(self) -> None:
         from IPython import display

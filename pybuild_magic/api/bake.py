@@ -53,11 +53,11 @@ class Plan(msgspec.Struct, frozen=True):
         """Return what `docker buildx bake --print` prints: the groups, and the targets with everything that they
         inherit.
         """
-        shown = {name: _shown(target) for name, target in sorted(self.targets.items())}
+        targets = {name: _shown(target) for name, target in sorted(self.targets.items())}
         document: dict[str, Any] = {
             "group": {name: {"targets": names or None} for name, names in sorted(self.groups.items())}
         }
-        document["target"] = shown
+        document["target"] = targets
         return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
     def order(self) -> list[str]:
@@ -237,7 +237,7 @@ def _shown(target: Target) -> Target:
     def escaped(text: str) -> str:
         return text.replace("${", "$${").replace("%{", "%%{")
 
-    shown: Target = {}
+    document: Target = {}
     for name, value in target.items():
         if value in ([], {}, None):
             continue
@@ -247,5 +247,5 @@ def _shown(target: Target) -> Target:
             value = [escaped(text) for text in value]
         elif name == "dockerfile-inline":
             value = escaped(value)
-        shown[name] = value
-    return shown
+        document[name] = value
+    return document

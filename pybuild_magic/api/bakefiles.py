@@ -115,9 +115,9 @@ def read_remote(
         definition = reader.read("-", f"FROM scratch\nADD {json.dumps([url, '/0/definition'])}\n")["0/definition"]
         if not _is_archive(definition):
             return [(url, _text(url, definition))], None
-    wanted = [name for name in names if not name.startswith(WORKING_DIRECTORY)]
-    chosen = wanted or ([] if names else DEFAULTS)
-    sources = [_pattern(name, exact=bool(wanted)) for name in chosen]
+    remote_names = [name for name in names if not name.startswith(WORKING_DIRECTORY)]
+    chosen = remote_names or ([] if names else DEFAULTS)
+    sources = [_pattern(name, exact=bool(remote_names)) for name in chosen]
     copies = [f"COPY {json.dumps([source, f'/{number}/'])}" for number, source in enumerate(sources)]
     files = reader.read(url, "\n".join(["FROM scratch", *copies, ""])) if copies else {}
     read = [

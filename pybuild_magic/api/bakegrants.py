@@ -38,20 +38,20 @@ def check(
         more_read, more_write = _paths(key, [entry])
         read, write = read | set(map(_real, more_read)), write | set(map(_real, more_write))
         granted |= {entry} if key == "entitlements" else set()
-    asked: dict[str, None] = {}
+    missing: dict[str, None] = {}
     checks_paths = parse_bool(environ.get(_SWITCH, "true")) is not False
     for target in targets.values():
-        asked |= dict.fromkeys(word for word in _privileges(target) if not _is_granted(word, granted))
+        missing |= dict.fromkeys(word for word in _privileges(target) if not _is_granted(word, granted))
         if checks_paths:
             wants_read, wants_write = _used(target)
-            asked |= dict.fromkeys(f"fs.read={path}" for path in _missing(wants_read, read))
-            asked |= dict.fromkeys(f"fs.write={path}" for path in _missing(wants_write, write))
+            missing |= dict.fromkeys(f"fs.read={path}" for path in _missing(wants_read, read))
+            missing |= dict.fromkeys(f"fs.write={path}" for path in _missing(wants_write, write))
             if any(not entry.get("paths") for entry in target.get("ssh", [])) and "ssh" not in granted:
-                asked["ssh"] = None
-    if asked:
-        flags = " ".join(f"--allow={word}" for word in asked)
+                missing["ssh"] = None
+    if missing:
+        flags = " ".join(f"--allow={word}" for word in missing)
         raise UsageError(
-            f"The Bake file asks for more than it may have by itself: {', '.join(asked)}.",
+            f"The Bake file asks for more than it may have by itself: {', '.join(missing)}.",
             hint=f"If that is as you want it, add {flags}",
         )
 
@@ -90,8 +90,8 @@ def _set(overrides: Sequence[str]) -> Iterable[tuple[str, Any]]:
 
 def _privileges(target: Target) -> list[str]:
     words = [word for word in target.get("entitlements", []) if word.partition("=")[0] in _PLAIN]
-    deletes = any(output.get("mode") == "delete" for output in target.get("output", []))
-    return [*words, "buildx.local.delete"] if deletes else words
+    has_delete = any(output.get("mode") == "delete" for output in target.get("output", []))
+    return [*words, "buildx.local.delete"] if has_delete else words
 
 
 def _used(target: Target) -> tuple[set[str], set[str]]:

@@ -64,9 +64,9 @@ def parse_location(text: str) -> Location:
     kind, colon, rest = text.partition(":")
     if not colon or kind not in KINDS:
         if colon and rest.startswith("//"):
-            near = nearest(kind, KINDS)
+            suggestion = nearest(kind, KINDS)
             raise UsageError(
-                f"{kind}:// is not a known kind of place.", hint=f"Did you mean {near}?" if near else _HINT
+                f"{kind}:// is not a known kind of place.", hint=f"Did you mean {suggestion}?" if suggestion else _HINT
             )
         return Location("store", name=text)
     if kind in ("docker", "docker-daemon", "store"):
@@ -108,11 +108,11 @@ def copy_image(
 
 def take(store: Store, source: Location, context: ExportContext, platform: str = "") -> Descriptor:
     """Bring the image into the store; return its root, or the manifest of `platform`. Raises BuildError."""
-    wanted = platforms.parse(platform) if platform else None
+    target = platforms.parse(platform) if platform else None
     cancel, report = context.cancel, context.progress
 
     def chosen(blobs: Blobs, root: Descriptor) -> Descriptor:
-        return select(blobs, root, wanted, lambda _entry: None) if wanted else root
+        return select(blobs, root, target, lambda _entry: None) if target else root
 
     if source.kind == "docker":
         ref = reference.parse(source.name).tagged()
@@ -168,12 +168,12 @@ def _packed(image: AssembledImage, compression: str, context: ExportContext) -> 
 
 
 def _with_configs(
-    result: AssembledImage, kept: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
+    result: AssembledImage, descriptors: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
 ) -> AssembledImage:
     """Return the image with its original configs, byte for byte: they name layers by their uncompressed digests."""
     texts: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
-    for (platform, manifest, old), config in zip(result.manifests, kept, strict=True):
+    for (platform, manifest, old), config in zip(result.manifests, descriptors, strict=True):
         own = msgspec.structs.replace(config, media_type=manifest.config.media_type)
         whole = msgspec.structs.replace(manifest, config=own)
         data = whole.encode()

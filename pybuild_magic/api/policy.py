@@ -27,11 +27,11 @@ def source_policy(options: BuildOptions, environ: Mapping[str, str] = os.environ
     return merged(*policies)
 
 
-def _read(path: Path, why: str) -> SourcePolicy:
+def _read(path: Path, reason: str) -> SourcePolicy:
     try:
         return decode(path.read_bytes(), str(path))
     except OSError as error:
-        raise ContextError(f"{path}, which {why} asks for, cannot be read: {error.strerror or error}.") from error
+        raise ContextError(f"{path}, which {reason} asks for, cannot be read: {error.strerror or error}.") from error
 
 
 def explained(error: BuildError, options: BuildOptions) -> BuildError:

@@ -76,7 +76,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     cancel = cancel or Cancel()
     trace = Trace()
     error: BuildError | None = None
-    begun: tuple[SolveRequest, Builder] | None = None
+    attempt: tuple[SolveRequest, Builder] | None = None
     result: BuildResult | None = None
     try:
         _check_encoding()
@@ -91,7 +91,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         if "attest:provenance" in request.frontend_attrs:
             request = request.told(vcs_attributes(session.local_dirs))
         _forget_image_id(options)
-        begun = request, builder
+        attempt = request, builder
         response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
         built = BuildResult.of(options, request, builder, response, trace)
         _write_files(options, built)
@@ -111,8 +111,8 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     finally:
         trace.flush()
         if progress:
-            if error is not None and begun is not None:
-                result = BuildResult.failed(options, *begun, trace, error)
+            if error is not None and attempt is not None:
+                result = BuildResult.failed(options, *attempt, trace, error)
             progress.finish(trace, error, result)
     return built
 
@@ -197,8 +197,8 @@ class _Work(Generic[T]):
         alive = True
         until = time.monotonic() + wait
         with contextlib.suppress(queue.Empty):
-            while alive and (left := until - time.monotonic()) > 0:
-                message = self._messages.get(timeout=left)
+            while alive and (remaining := until - time.monotonic()) > 0:
+                message = self._messages.get(timeout=remaining)
                 alive = message is not None
                 if message is not None:
                     trace.update(message)

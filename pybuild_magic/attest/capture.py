@@ -53,8 +53,8 @@ class Capture:
     def images(self) -> list[ImageMaterial]:
         """Return the images by name; one that is listed by its tag is not listed by its digest again."""
         tagged = {_tagged(image.ref) for image in self._images if "@" not in image.ref}
-        kept = [image for image in self._images if "@" not in image.ref or _tagged(image.ref) not in tagged]
-        return sorted(kept, key=lambda image: image.ref)
+        images = [image for image in self._images if "@" not in image.ref or _tagged(image.ref) not in tagged]
+        return sorted(images, key=lambda image: image.ref)
 
     def add(self, edges: Iterable[Edge | None], revision: Revision) -> None:
         """Add the materials of the graphs."""
@@ -80,13 +80,13 @@ class Capture:
                 self.add_image(ImageMaterial(rest, platform, revision(node), scheme == "oci-layout"))
             case "git":
                 self.git.setdefault(redact_url(_git_url(op)), revision(node))
-                for name, kept in (
+                for name, uses in (
                     ("git.authtokensecret", self.secrets),
                     ("git.authheadersecret", self.secrets),
                     ("git.mountsshsock", self.ssh),
                 ):
                     if secret := op.attrs.get(name):
-                        _use(kept, secret, optional=True)
+                        _use(uses, secret, optional=True)
             case _:
                 self.http.setdefault(redact_url(op.identifier), revision(node))
 
@@ -119,8 +119,8 @@ def for_platform(images: Sequence[ImageMaterial], of: Platform, built: Sequence[
     ]
 
 
-def _fits(platform: Platform | None, wanted: Platform) -> bool:
-    return platform is not None and _normal(platform) == _normal(wanted)
+def _fits(platform: Platform | None, target: Platform) -> bool:
+    return platform is not None and _normal(platform) == _normal(target)
 
 
 def _normal(platform: Platform | None) -> str:
@@ -138,5 +138,5 @@ def _git_url(op: SourceOp) -> str:
     return op.attrs.get("git.fullurl", where) + (f"#{ref}" if ref else "")
 
 
-def _use(kept: dict[str, bool], name: str, *, optional: bool) -> None:
-    kept[name] = kept.get(name, True) and optional
+def _use(uses: dict[str, bool], name: str, *, optional: bool) -> None:
+    uses[name] = uses.get(name, True) and optional

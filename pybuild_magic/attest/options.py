@@ -58,17 +58,17 @@ def is_attestation_attr(name: str) -> bool:
 
 def parse_attests(attrs: Mapping[str, str]) -> AttestOptions:
     """Read `attest:KIND` and `build-arg:BUILDKIT_ATTEST_KIND` of front-end attributes. Raises UsageError."""
-    asked: dict[str, dict[str, str]] = {}
+    requests: dict[str, dict[str, str]] = {}
     for name, text in attrs.items():
         for prefix in (_ATTR, _ARG):
             if name.startswith(prefix):
                 kind = name.removeprefix(prefix).lower()
                 if kind not in _KINDS:
                     raise UsageError(f'unknown attestation type "{kind}".', hint="Use provenance or sbom.")
-                asked[kind] = _fields(kind, text)
+                requests[kind] = _fields(kind, text)
     return AttestOptions(
-        _provenance(asked["provenance"]) if "provenance" in asked else None,
-        _sbom(asked["sbom"]) if "sbom" in asked else None,
+        _provenance(requests["provenance"]) if "provenance" in requests else None,
+        _sbom(requests["sbom"]) if "sbom" in requests else None,
     )
 
 
@@ -88,8 +88,8 @@ def _provenance(fields: Mapping[str, str]) -> ProvenanceOptions:
                 hint="Leave it out, or use --builder to build with a real BuildKit.",
             )
         if name not in _PROVENANCE:
-            near = nearest(name, _PROVENANCE)
-            hint = f"Did you mean {near}=…?" if near else f"Use one of {', '.join(_PROVENANCE)}."
+            suggestion = nearest(name, _PROVENANCE)
+            hint = f"Did you mean {suggestion}=…?" if suggestion else f"Use one of {', '.join(_PROVENANCE)}."
             raise UsageError(f"A provenance has no option {name!r}.", hint=hint)
     mode, version = fields.get("mode", "max"), fields.get("version", "v1")
     if mode not in _MODES:

@@ -93,7 +93,9 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
     config_source = _config_source(args, capture)
     vcs = _take_vcs(args)
     maximal = options.mode == "max"
-    kept = args if maximal else {name: value for name, value in args.items() if not name.startswith(_BUILD_VALUES)}
+    parameters = (
+        args if maximal else {name: value for name, value in args.items() if not name.startswith(_BUILD_VALUES)}
+    )
     metadata: dict[str, Any] = {"vcs": vcs} if vcs else {}
     build_config = None
     complete = facts.complete and not capture.incomplete
@@ -108,8 +110,8 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
         builder=options.builder_id,
         materials=_materials(capture),
         config_source=config_source,
-        parameters=_parameters(facts.frontend, kept, capture, secrets=maximal),
-        complete_parameters=len(kept) == len(args),
+        parameters=_parameters(facts.frontend, parameters, capture, secrets=maximal),
+        complete_parameters=len(parameters) == len(args),
         complete_materials=complete,
         hermetic=complete and not capture.network,
         reproducible=options.reproducible,
@@ -124,8 +126,8 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
 def _args(attrs: Mapping[str, str]) -> dict[str, str]:
     """Return the attributes that are parameters, with credentials removed from URLs, sorted as Go sorts a map."""
     known = {**attrs, **{name: attrs[arg] for name, arg in _AS_ARGS.items() if attrs.get(arg)}}
-    kept = {name: value for name, value in known.items() if name not in _HOST_ARGS and not name.startswith("attest:")}
-    return {name: _public(value) for name, value in sorted(redact_data(kept).items())}
+    public = {name: value for name, value in known.items() if name not in _HOST_ARGS and not name.startswith("attest:")}
+    return {name: _public(value) for name, value in sorted(redact_data(public).items())}
 
 
 def _public(value: str) -> str:
@@ -183,9 +185,9 @@ def _parameters(frontend: str, args: dict[str, str], capture: Capture, *, secret
     members: dict[str, Any] = {"frontend": frontend}
     if args:
         members["args"] = args
-    for name, kept in (("secrets", capture.secrets), ("ssh", capture.ssh)):
-        if kept and secrets:
-            members[name] = [{"id": key} | ({"optional": True} if kept[key] else {}) for key in sorted(kept)]
+    for name, uses in (("secrets", capture.secrets), ("ssh", capture.ssh)):
+        if uses and secrets:
+            members[name] = [{"id": key} | ({"optional": True} if uses[key] else {}) for key in sorted(uses)]
     if capture.locals:
         members["locals"] = [{"name": name} for name in sorted(capture.locals)]
     return members

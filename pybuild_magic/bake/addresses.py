@@ -30,10 +30,10 @@ def netmask(prefix: str) -> str:
 
 def subnet(prefix: str, bits: Any, number: Any) -> str:
     """Return the numbered subnet whose prefix is `more` bits longer. Raises UsageError."""
-    network, more, at = _network(prefix), int(to_number(bits)), int(to_number(number))
-    length = _extended(network, more, least=0)
-    if not 0 <= at < 1 << more:
-        raise UsageError(f"prefix extension of {more} does not accommodate a subnet numbered {at}")
+    network, extra_bits, at = _network(prefix), int(to_number(bits)), int(to_number(number))
+    length = _extended(network, extra_bits, least=0)
+    if not 0 <= at < 1 << extra_bits:
+        raise UsageError(f"prefix extension of {extra_bits} does not accommodate a subnet numbered {at}")
     first = int(network.network_address) + (at << (network.max_prefixlen - length))
     return str(type(network)((first, length)))
 
@@ -41,7 +41,7 @@ def subnet(prefix: str, bits: Any, number: Any) -> str:
 def subnets(prefix: str, *bits: Any) -> list[str]:
     """Return consecutive subnets, each with its own number of additional bits. Raises UsageError."""
     network = _network(prefix)
-    taken: list[str] = []
+    allocated: list[str] = []
     at, end = int(network.network_address), int(network.broadcast_address)
     for number in bits:
         length = _extended(network, int(to_number(number)), least=1)
@@ -49,16 +49,16 @@ def subnets(prefix: str, *bits: Any) -> list[str]:
         at = -(-at // size) * size
         if at + size - 1 > end:
             raise UsageError(f"not enough remaining address space for a subnet with a prefix of {length} bits")
-        taken.append(str(type(network)((at, length))))
+        allocated.append(str(type(network)((at, length))))
         at += size
-    return taken
+    return allocated
 
 
-def _extended(network: Network, more: int, least: int) -> int:
+def _extended(network: Network, extra_bits: int, least: int) -> int:
     """Return the length of the prefix that is `more` bits longer, `least` or above. Raises UsageError."""
-    length = network.prefixlen + more
-    if more < least or length > network.max_prefixlen:
-        raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {more}")
+    length = network.prefixlen + extra_bits
+    if extra_bits < least or length > network.max_prefixlen:
+        raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {extra_bits}")
     return length
 
 

@@ -98,20 +98,20 @@ def _filled(value: Any, environ: Mapping[str, str], name: str) -> Any:
         if match["escaped"]:
             return "$"
         variable, sign, word = match["name"] or match["braced"], match["sign"] or "", match["word"] or ""
-        given = environ.get(variable)
-        there = bool(given) if sign.startswith(":") else given is not None
+        value = environ.get(variable)
+        there = bool(value) if sign.startswith(":") else value is not None
         if sign.endswith("+"):
             return word if there else ""
         if sign.endswith("?") and not there:
             raise UsageError(f"{name}: the variable {variable} is required{f': {word}' if word else ''}.")
-        return (given or "") if there or not sign else word
+        return (value or "") if there or not sign else word
 
     return _VARIABLE.sub(filled, value)
 
 
 def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], environ: Mapping[str, str]) -> Target:
-    given = fields["build"]
-    build = cast("dict[str, Any]", given) if isinstance(given, dict) else {"context": to_text(given)}
+    definition = fields["build"]
+    build = cast("dict[str, Any]", definition) if isinstance(definition, dict) else {"context": to_text(definition)}
     target: Target = {}
     for key, name in _SAME.items():
         if build.get(key) not in (None, "", False, []):
@@ -120,7 +120,7 @@ def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], envir
         target["context"] = posixpath.normpath(target["context"])
     if "shm-size" in target:
         target["shm-size"] = _binary_size(parse_size(target["shm-size"], f"{service}.shm_size"))
-    shaped: dict[str, Callable[[Any], Any]] = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "args": lambda value: _args(value, fields, environ),
         "labels": _map,
         "extra_hosts": _hosts,
@@ -130,7 +130,7 @@ def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], envir
         "ulimits": _ulimits,
     }
     renamed = {"extra_hosts": "extra-hosts", "additional_contexts": "contexts", "secrets": "secret"}
-    for key, read in shaped.items():
+    for key, read in readers.items():
         if build.get(key):
             target[renamed.get(key, key)] = read(build[key])
     attests = [f"type={kind}{_attested(build[kind])}" for kind in ("sbom", "provenance") if build.get(kind)]

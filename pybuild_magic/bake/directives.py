@@ -37,8 +37,8 @@ def nested(parts: Sequence[Part], *, flush: bool = False) -> list[Part]:
 
     With `flush`, lines lose their common indentation. Raises UsageError for a directive without an end or a beginning.
     """
-    kept = _trimmed(parts)
-    block, _ = _block(_flushed(kept) if flush else kept, 0, ())
+    trimmed = _trimmed(parts)
+    block, _ = _block(_flushed(trimmed) if flush else trimmed, 0, ())
     return block
 
 
@@ -60,16 +60,16 @@ def _flushed(parts: Sequence[Part]) -> list[Part]:
 
 
 def _trimmed(parts: Sequence[Part]) -> list[Part]:
-    kept = list(parts)
+    trimmed = list(parts)
     for number, part in enumerate(parts):
         if isinstance(part, str):
             continue
         before, after = _strips(part)
-        if before and number and isinstance(earlier := kept[number - 1], str):
-            kept[number - 1] = earlier.rstrip(_SPACE)
-        if after and number + 1 < len(kept) and isinstance(later := kept[number + 1], str):
-            kept[number + 1] = later.lstrip(_SPACE)
-    return kept
+        if before and number and isinstance(earlier := trimmed[number - 1], str):
+            trimmed[number - 1] = earlier.rstrip(_SPACE)
+        if after and number + 1 < len(trimmed) and isinstance(later := trimmed[number + 1], str):
+            trimmed[number + 1] = later.lstrip(_SPACE)
+    return trimmed
 
 
 def _strips(tree: Any) -> tuple[bool, bool]:

@@ -28,8 +28,8 @@ class Names(Protocol):
 class Local:
     """Names with additional local ones: those of a `for`, a function or a matrix."""
 
-    def __init__(self, more: Mapping[str, Any], names: Names) -> None:
-        self._more = more
+    def __init__(self, bindings: Mapping[str, Any], names: Names) -> None:
+        self._more = bindings
         self._names = names
 
     def variable(self, name: str) -> Any:
@@ -187,10 +187,10 @@ def same(left: Any, right: Any) -> bool:
 
 
 def _binary(children: list[Any], names: Names) -> Any:
-    left, term = _trees(children)
+    first_operand, term = _trees(children)
     sign, right = _trees(_significant(term))
     name = str(sign.children[0])
-    first = _tree(left, names)
+    first = _tree(first_operand, names)
     if name in ("&&", "||"):
         value = to_bool(first)
         return to_bool(_tree(right, names)) if value == (name == "&&") else value
@@ -210,8 +210,8 @@ def _unary(children: list[Any], names: Names) -> Any:
 
 
 def _conditional(children: list[Any], names: Names) -> Any:
-    condition, yes, no = _trees(children)
-    return _tree(yes if to_bool(_tree(condition, names)) else no, names)
+    condition, consequence, alternative = _trees(children)
+    return _tree(consequence if to_bool(_tree(condition, names)) else alternative, names)
 
 
 def _tuple(children: list[Any], names: Names) -> Any:
@@ -239,8 +239,8 @@ def _key(tree: Any, names: Names) -> str:
 
 def _call(children: list[Any], names: Names) -> Any:
     name = "::".join(str(child.children[0]) for child in _trees(children) if child.data == "identifier")
-    given = next((child for child in _trees(children) if child.data == "arguments"), None)
-    arguments = _significant(given) if given is not None else []
+    node = next((child for child in _trees(children) if child.data == "arguments"), None)
+    arguments = _significant(node) if node is not None else []
     if name in ("try", "can"):
         return _try(name, [child for child in arguments if hasattr(child, "data")], names)
     if name == "convert":
@@ -300,10 +300,10 @@ def _is_word(token: Any) -> bool:
 
 def sorted_set(values: list[Any]) -> list[Any]:
     """Return values without those that are there twice, in the order of HCL's sets."""
-    kept: list[Any] = []
+    unique: list[Any] = []
     for value in values:
-        kept += [] if any(same(value, other) for other in kept) else [value]
-    return sorted(kept, key=lambda value: (isinstance(value, str), value))
+        unique += [] if any(same(value, other) for other in unique) else [value]
+    return sorted(unique, key=lambda value: (isinstance(value, str), value))
 
 
 _SIMPLE: dict[str, Callable[[Any], Any]] = {"string": to_text, "number": to_number, "bool": to_bool}

@@ -38,14 +38,14 @@ def _whole(number: int | float) -> int | float:
 
 
 def _format(pattern: str, *values: Any) -> str:
-    given = iter(values)
+    remaining = iter(values)
 
     def filled(match: re.Match[str]) -> str:
         flags, verb = match[1], match[2]
         if verb == "%":
             return "%"
         try:
-            value = next(given)
+            value = next(remaining)
         except StopIteration:
             raise UsageError("the format has more verbs than there are values.") from None
         if verb == "v":
@@ -65,8 +65,8 @@ def _format(pattern: str, *values: Any) -> str:
 
 
 def _format_list(pattern: str, *values: Any) -> list[str]:
-    most = max((len(as_list(value)) for value in values if isinstance(value, list)), default=1)
-    rows = [as_list(value) if isinstance(value, list) else [value] * most for value in values]
+    length = max((len(as_list(value)) for value in values if isinstance(value, list)), default=1)
+    rows = [as_list(value) if isinstance(value, list) else [value] * length for value in values]
     return [_format(pattern, *row) for row in zip(*rows, strict=True)] if rows else [pattern]
 
 
@@ -78,10 +78,10 @@ def _flatten(values: list[Any]) -> list[Any]:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    kept: list[Any] = []
+    unique: list[Any] = []
     for value in values:
-        kept += [] if any(same(value, other) for other in kept) else [value]
-    return kept
+        unique += [] if any(same(value, other) for other in unique) else [value]
+    return unique
 
 
 def _regex(pattern: str, text: str) -> Any:
@@ -126,23 +126,23 @@ def _semver(version: str) -> tuple[Any, ...]:
 
 
 def _semvercmp(version: str, constraints: str) -> bool:
-    have = _semver(version)
+    actual = _semver(version)
 
     def holds(constraint: str) -> bool:
         match = re.fullmatch(r"\s*(=|!=|>=|=>|<=|=<|>|<|~|\^)?\s*(\S+)\s*", constraint)
         if match is None:
             raise UsageError(f"{constraint!r} is not a version constraint.")
-        sign, wanted = match[1] or "=", _semver(re.sub(r"\.[xX*]", "", match[2]))
+        sign, bound = match[1] or "=", _semver(re.sub(r"\.[xX*]", "", match[2]))
         parts = re.sub(r"\.[xX*]", "", match[2]).count(".")
         if sign == "=" and parts < 2:
             sign = "~"
         if sign == "~":
-            return wanted <= have and have[: max(1, min(parts + 1, 2))] == wanted[: max(1, min(parts + 1, 2))]
+            return bound <= actual and actual[: max(1, min(parts + 1, 2))] == bound[: max(1, min(parts + 1, 2))]
         if sign == "^":
-            fixed = next((at for at in range(3) if wanted[at]), 2) + 1
-            return wanted <= have and have[:fixed] == wanted[:fixed]
-        return {"=": have == wanted, "!=": have != wanted, ">": have > wanted, "<": have < wanted}.get(
-            sign, have >= wanted if ">" in sign else have <= wanted
+            fixed = next((at for at in range(3) if bound[at]), 2) + 1
+            return bound <= actual and actual[:fixed] == bound[:fixed]
+        return {"=": actual == bound, "!=": actual != bound, ">": actual > bound, "<": actual < bound}.get(
+            sign, actual >= bound if ">" in sign else actual <= bound
         )
 
     return any(all(holds(term) for term in re.split(r"\s*,\s*|(?<=\d)\s+(?=[<>=!~^])", part.strip()) if term)
@@ -182,9 +182,9 @@ def _element(values: list[Any], at: int) -> Any:
     return values[int(at) % len(values)]
 
 
-def _index_of(values: list[Any], wanted: Any) -> int:
+def _index_of(values: list[Any], item: Any) -> int:
     for at, value in enumerate(values):
-        if same(value, wanted):
+        if same(value, item):
             return at
     raise UsageError("the item is not in the list.")
 
@@ -215,16 +215,16 @@ _FORMS = (
 
 
 def _format_date(form: str, moment: str) -> str:
-    when = datetime.fromisoformat(moment).astimezone(UTC)
+    time = datetime.fromisoformat(moment).astimezone(UTC)
 
     def token(match: re.Match[str]) -> str:
         if match[1] is not None:
             return match[1].replace("''", "'")
         for name, written in _FORMS:
             if match[0] == name:
-                return when.strftime(written)
-        text = {"M": when.month, "D": when.day, "h": when.hour, "H": when.hour % 12 or 12, "m": when.minute,
-               "s": when.second}.get(match[0])  # fmt: skip
+                return time.strftime(written)
+        text = {"M": time.month, "D": time.day, "h": time.hour, "H": time.hour % 12 or 12, "m": time.minute,
+               "s": time.second}.get(match[0])  # fmt: skip
         if text is None:
             raise UsageError(f"the form of a date has no {match[0]!r}.")
         return str(text)
@@ -236,12 +236,12 @@ def _format_timestamp(form: str, moment: Any) -> str:
     """Return a moment in a given form. A moment is an RFC 3339 text, or seconds since 1970; the form `X` gives
     seconds.
     """
-    when = datetime.fromisoformat(moment) if isinstance(moment, str) else datetime.fromtimestamp(moment, UTC)
-    return str(int(when.timestamp())) if form == "X" else _format_date(form, when.isoformat())
+    time = datetime.fromisoformat(moment) if isinstance(moment, str) else datetime.fromtimestamp(moment, UTC)
+    return str(int(time.timestamp())) if form == "X" else _format_date(form, time.isoformat())
 
 
-def _instant(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _instant(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _time_add(moment: str, duration: str) -> str:
@@ -250,12 +250,12 @@ def _time_add(moment: str, duration: str) -> str:
 
 
 def _unix(moment: float) -> dict[str, Any]:
-    when = datetime.fromtimestamp(moment, UTC)
+    time = datetime.fromtimestamp(moment, UTC)
     return {
-        "year": when.year, "year_day": when.timetuple().tm_yday, "day": when.day, "month": when.month,
-        "month_name": when.strftime("%B"), "weekday": when.isoweekday() % 7, "weekday_name": when.strftime("%A"),
-        "hour": when.hour, "minute": when.minute, "second": when.second, "rfc3339": _instant(when),
-        "iso_year": when.isocalendar().year, "iso_week": when.isocalendar().week,
+        "year": time.year, "year_day": time.timetuple().tm_yday, "day": time.day, "month": time.month,
+        "month_name": time.strftime("%B"), "weekday": time.isoweekday() % 7, "weekday_name": time.strftime("%A"),
+        "hour": time.hour, "minute": time.minute, "second": time.second, "rfc3339": _instant(time),
+        "iso_year": time.isocalendar().year, "iso_week": time.isocalendar().week,
     }  # fmt: skip
 
 

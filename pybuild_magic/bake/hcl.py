@@ -99,8 +99,8 @@ def _tree(text: str, name: str) -> Any:
     except LarkError as error:
         line = max(getattr(error, "line", 0), 0)
         lines = text.split("\n")
-        shown = f": {lines[line - 1].strip()[:80]}" if 0 < line <= len(lines) else ""
-        raise UsageError(f"{name}{f':{line}' * bool(line)}: not valid HCL{shown}.") from None
+        excerpt = f": {lines[line - 1].strip()[:80]}" if 0 < line <= len(lines) else ""
+        raise UsageError(f"{name}{f':{line}' * bool(line)}: not valid HCL{excerpt}.") from None
 
 
 def _body(tree: Any, name: str) -> Body:
@@ -120,10 +120,10 @@ def _block(tree: Any, name: str) -> Block:
     inner = _body(next(child for child in tree.children if getattr(child, "data", "") == "body"), name)
     texts = ["".join(str(part.children[0]) for part in label.children if hasattr(part, "children"))
              if label.data == "string" else str(label.children[0]) for label in labels]  # fmt: skip
-    shown = str(kind.children[0])
-    if shown in _KINDS and len(texts) != 1:
-        raise UsageError(f"{name}: a {shown} has one name, not {len(texts)}.")
-    return Block(shown, texts[0] if texts else "", inner.attributes, inner.blocks)
+    keyword = str(kind.children[0])
+    if keyword in _KINDS and len(texts) != 1:
+        raise UsageError(f"{name}: a {keyword} has one name, not {len(texts)}.")
+    return Block(keyword, texts[0] if texts else "", inner.attributes, inner.blocks)
 
 
 def parse_expression(text: str) -> Any:

@@ -81,8 +81,10 @@ class Config:
         if name in ("target", "group"):
             return _Blocks(self, name)
         if name not in self._globals and name not in self._variables:
-            near = nearest(name, [*self._globals, *self._variables])
-            raise UsageError(f"There is no variable {name!r}.", hint=f"Did you mean {near}?" if near else "")
+            suggestion = nearest(name, [*self._globals, *self._variables])
+            raise UsageError(
+                f"There is no variable {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else ""
+            )
         if name in self._busy:
             raise UsageError(f"The variable {name} depends on itself: {' → '.join([*self._busy, name])}.")
         self._busy.append(name)
@@ -102,9 +104,11 @@ class Config:
         for block in self._variables[name]:
             attributes |= block.attributes
         value = self.variable(name)
-        told = value if value is None or isinstance(value, str) else dumps(value).decode()
+        default = value if value is None or isinstance(value, str) else dumps(value).decode()
         about = attributes.get("description")
-        return Variable(name, _told_type(attributes.get("type")), told, to_text(evaluate(about, self)) if about else "")
+        return Variable(
+            name, _told_type(attributes.get("type")), default, to_text(evaluate(about, self)) if about else ""
+        )
 
     def _compute(self, name: str) -> Any:
         if name in self._globals:
@@ -114,24 +118,24 @@ class Config:
             attributes |= block.attributes
         kind = _type_of(attributes.get("type"))
         default = evaluate(attributes["default"], self) if "default" in attributes else None if kind else ""
-        given = self._environ.get(name)
-        if given is None:
+        text = self._environ.get(name)
+        if text is None:
             return default
         if kind in ("list", "set", "tuple") or (not kind and isinstance(default, list)):
-            return [word for word in given.split(",") if word]
+            return [word for word in text.split(",") if word]
         if kind == "bool" or (not kind and isinstance(default, bool)):
-            return _boolean(name, given)
+            return _boolean(name, text)
         if kind == "number" or (not kind and isinstance(default, int | float)):
-            return to_number(given)
-        return given
+            return to_number(text)
+        return text
 
     def _validate(self, name: str) -> None:
         for block in self._variables[name]:
             for rule in block.blocks:
                 if rule.kind == "validation" and not to_bool(evaluate(rule.attributes["condition"], self)):
                     message = rule.attributes.get("error_message")
-                    why = to_text(evaluate(message, self)) if message else "its validation fails"
-                    raise UsageError(f"The variable {name} is not valid: {why.rstrip('.')}.")
+                    reason = to_text(evaluate(message, self)) if message else "its validation fails"
+                    raise UsageError(f"The variable {name} is not valid: {reason.rstrip('.')}.")
 
     def function(self, name: str) -> Function:
         """See Names."""
@@ -140,8 +144,10 @@ class Config:
         if name in MISSING:
             raise UsageError(f"{name}() is not known here. {MISSING[name]}")
         if name not in self._functions:
-            near = nearest(name, [*self._functions, *FUNCTIONS])
-            raise UsageError(f"There is no function {name!r}.", hint=f"Did you mean {near}?" if near else "")
+            suggestion = nearest(name, [*self._functions, *FUNCTIONS])
+            raise UsageError(
+                f"There is no function {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else ""
+            )
         if name not in self._made:
             self._made[name] = self._function(name, self._functions[name])
         return self._made[name]
@@ -151,15 +157,15 @@ class Config:
         if result is None or "params" not in block.attributes:
             raise UsageError(f"The function {name} needs params and result.")
         params = _words(block.attributes["params"])
-        more = _words(block.attributes["variadic_params"]) if "variadic_params" in block.attributes else []
+        variadic = _words(block.attributes["variadic_params"]) if "variadic_params" in block.attributes else []
 
         def call(*values: Any) -> Any:
-            if len(values) < len(params) or (len(values) > len(params) and not more):
+            if len(values) < len(params) or (len(values) > len(params) and not variadic):
                 raise UsageError(f"it takes {len(params)} arguments, but was given {len(values)}.")
-            given = dict(zip(params, values, strict=False))
-            if more:
-                given[more[0]] = list(values[len(params) :])
-            return evaluate(result, Local(given, self))
+            bindings = dict(zip(params, values, strict=False))
+            if variadic:
+                bindings[variadic[0]] = list(values[len(params) :])
+            return evaluate(result, Local(bindings, self))
 
         return call
 
@@ -169,8 +175,8 @@ class Config:
         for name in ("matrix", "name"):
             if name in block.attributes:
                 raise UsageError(f"{name} is not supported for groups.")
-        given = block.attributes.get("targets")
-        names = as_list(evaluate(given, self)) if given is not None else []
+        members = block.attributes.get("targets")
+        names = as_list(evaluate(members, self)) if members is not None else []
         self.groups[_checked(block.label)] = [to_text(name) for name in names]
         if "description" in block.attributes:
             self.described[block.label] = to_text(evaluate(block.attributes["description"], self))
@@ -253,22 +259,20 @@ class Config:
 
     # Resolution
 
-    def resolve(
-        self, wanted: Sequence[str], overrides: Sequence[str]
-    ) -> tuple[dict[str, list[str]], dict[str, Target]]:
+    def resolve(self, names: Sequence[str], overrides: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, Target]]:
         """Return the groups and targets that the given names need. Raises UsageError.
 
         `overrides` are the values of `--set`: `TARGET.FIELD=VALUE`, where TARGET may be a pattern.
         """
         changes = self._overrides(overrides)
-        wanted = list(dict.fromkeys(name for pattern in wanted or ["default"] for name in self._matching(pattern)))
+        names = list(dict.fromkeys(name for pattern in names or ["default"] for name in self._matching(pattern)))
         targets: dict[str, Target] = {}
         groups: dict[str, list[str]] = {}
-        for name in wanted:
+        for name in names:
             for member in self._expand(name, groups, {}):
                 if member not in targets:
                     targets[member] = self._finish(member, changes)
-        for name in wanted:
+        for name in names:
             if name != "default" or "default" not in groups:
                 groups["default"] = [*groups.get("default", []), name]
         groups["default"] = sorted(set(groups["default"]))
@@ -311,8 +315,8 @@ class Config:
         above: tuple[str, ...],
     ) -> Target:
         if name not in self._blocks:
-            near = nearest(name, [*self.groups, *self._blocks])
-            raise UsageError(f"failed to find target {name}", hint=f"Did you mean {near}?" if near else "")
+            suggestion = nearest(name, [*self.groups, *self._blocks])
+            raise UsageError(f"failed to find target {name}", hint=f"Did you mean {suggestion}?" if suggestion else "")
         if name in known or name in above:
             return known.get(name, {})
         own = self._own(name)
@@ -341,10 +345,10 @@ class Config:
             inherited = [*targets[name].get("entitlements", []), *targets[other].get("entitlements", [])]
             if inherited:
                 targets[name]["entitlements"] = list(dict.fromkeys(inherited))
-            have, offered = targets[name].get("platforms", []), targets[other].get("platforms", [])
-            if len(have) > 1 and len(offered) > 1 and not set(have) <= set(offered):
+            platforms, offered = targets[name].get("platforms", []), targets[other].get("platforms", [])
+            if len(platforms) > 1 and len(offered) > 1 and not set(platforms) <= set(offered):
                 raise UsageError(
-                    f"target {other} can't be used by {name} because its platforms [{' '.join(have)}] are not a "
+                    f"target {other} can't be used by {name} because its platforms [{' '.join(platforms)}] are not a "
                     f"subset of [{' '.join(offered)}]"
                 )
 
@@ -397,8 +401,8 @@ def _fields(name: str, block: Block, scope: Names) -> Target:
         if key in ("matrix", "name"):
             continue
         if key not in FIELDS:
-            if near := nearest(key, list(FIELDS)):
-                raise UsageError(f"The target {name} has no field {key!r}.", hint=f"Did you mean {near}?")
+            if suggestion := nearest(key, list(FIELDS)):
+                raise UsageError(f"The target {name} has no field {key!r}.", hint=f"Did you mean {suggestion}?")
             continue  # as buildx does, because its next version may know it
         value = evaluate(expression, scope)
         if value is not None:
@@ -432,18 +436,18 @@ def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target
     return target
 
 
-def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[dict[str, str]]:
+def _overridden(outputs: list[dict[str, str]], key: str, enabled: bool) -> list[dict[str, str]]:
     """Return the outputs as `push` or `load` changes them."""
     if key == "push":
-        if not wanted:
-            kept = [output for output in outputs if output["type"] != "registry"]
-            return [{**output, "push": "false"} if output["type"] == "image" else output for output in kept]
+        if not enabled:
+            remaining = [output for output in outputs if output["type"] != "registry"]
+            return [{**output, "push": "false"} if output["type"] == "image" else output for output in remaining]
         pushed = [{**output, "push": "true"} if output["type"] == "image" else output for output in outputs]
         is_local = all(output["type"] == "docker" for output in outputs)
         return [*pushed, {"type": "image", "push": "true"}] if is_local else pushed
     loads = any(output["type"] == "docker" and not output.get("dest") for output in outputs)
     others = any(output["type"] not in ("docker", "image", "registry", "oci") for output in outputs)
-    return [*outputs, {"type": "docker"}] if wanted and not loads and not others else outputs
+    return [*outputs, {"type": "docker"}] if enabled and not loads and not others else outputs
 
 
 def _type_of(expression: Expression | None) -> str:
@@ -495,5 +499,5 @@ def _checked(name: str) -> str:
 
 
 def _near(kind: str) -> str:
-    near = nearest(kind, ["target", "group", "variable", "function"])
-    return f"Did you mean {near}?" if near else "Use target, group, variable or function."
+    suggestion = nearest(kind, ["target", "group", "variable", "function"])
+    return f"Did you mean {suggestion}?" if suggestion else "Use target, group, variable or function."

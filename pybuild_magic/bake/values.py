@@ -38,11 +38,11 @@ class Field(msgspec.Struct, frozen=True):
         """Return the value without duplicates."""
         if not self.many:
             return value
-        kept: dict[Any, Any] = {}
+        unique: dict[Any, Any] = {}
         for entry in cast("list[Any]", value):
             identity = entry.get(self.key) if self.key else msgspec.json.encode(entry, order="deterministic")
-            kept[identity] = entry
-        return list(kept.values())
+            unique[identity] = entry
+        return list(unique.values())
 
 
 def _text(value: Any, _: str) -> str:

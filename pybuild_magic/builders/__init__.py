@@ -68,10 +68,12 @@ def choose(name: str = "") -> Builder:
         from .buildkit.discover import names
 
         known = [EMBEDDED, *names()]
-        near = nearest(name, known)
+        suggestion = nearest(name, known)
         raise UnsupportedError(
             f"There is no builder {name!r}.",
-            hint=f"Did you mean {near}?" if near else "%build builders lists them; an address is tcp://HOST:PORT.",
+            hint=f"Did you mean {suggestion}?"
+            if suggestion
+            else "%build builders lists them; an address is tcp://HOST:PORT.",
         )
     with _lock:
         if address not in _daemons:

@@ -92,8 +92,8 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
         nodes = parse_nodes(dockerfile, filename).nodes
     except DockerfileError:
         return None
-    shown = parse_name(step).text
-    locations = [node.location for node in nodes if _pattern(node).fullmatch(shown)]
+    text = parse_name(step).text
+    locations = [node.location for node in nodes if _pattern(node).fullmatch(text)]
     return locations[0] if len(locations) == 1 else None
 
 

@@ -92,10 +92,10 @@ def _parse(kind: str, attrs: Mapping[str, str], tables: Mapping[str, tuple[Attri
             hint="Use --builder to build with a real BuildKit, which supports it.",
         )
     if kind not in tables:
-        near = nearest(kind, tuple(tables))
+        suggestion = nearest(kind, tuple(tables))
         raise UsageError(
             f'{flag} does not know type "{kind}".',
-            hint=f'Did you mean "{near}"?' if near else f"Use one of {', '.join(tables)}.",
+            hint=f'Did you mean "{suggestion}"?' if suggestion else f"Use one of {', '.join(tables)}.",
         )
     return parse(f"{kind} cache of {flag}", tables[kind], attrs)
 

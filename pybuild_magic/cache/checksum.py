@@ -67,10 +67,10 @@ class TreeChecksum:
         if selector.plain:
             return self._at(path, follow=selector.follow)
         included = list(self._included(selector))
-        digests = [self._included_digest(entry, shown, linked) for shown, entry, linked in included]
+        digests = [self._included_digest(entry, visible_path, linked) for visible_path, entry, linked in included]
         if not included:
             return _NOTHING
-        names = [base_name(shown) for shown, _, _ in included]
+        names = [base_name(visible_path) for visible_path, _, _ in included]
         if len(names) == 1 and names[0] == base_name(selector.path):
             return digests[0]
         lines = (
@@ -79,9 +79,9 @@ class TreeChecksum:
         )
         return sha256(b"\0".join(lines))
 
-    def _included_digest(self, entry: Entry, shown: str, linked: bool) -> str:
+    def _included_digest(self, entry: Entry, visible_path: str, linked: bool) -> str:
         if linked and entry.type == SYMLINK:
-            return self._at(shown.strip("/"), follow=True)
+            return self._at(visible_path.strip("/"), follow=True)
         return self._file(entry)
 
     def _at(self, path: str, *, follow: bool) -> str:
@@ -148,26 +148,26 @@ class TreeChecksum:
         """
         path = selector.path if selector.path != "/" else ""
         if selector.wildcard:
-            shown, rest = _split(selector.path)
-            at = resolve(self._tree, shown.strip("/"), bool(rest))
+            visible_path, rest = _split(selector.path)
+            at = resolve(self._tree, visible_path.strip("/"), bool(rest))
         else:
-            shown = path
+            visible_path = path
             at = resolve(self._tree, path.strip("/"), False)
-        return _Selection(selector, path).over(self._walk(at, shown))
+        return _Selection(selector, path).over(self._walk(at, visible_path))
 
-    def _walk(self, at: str, shown: str) -> Iterator[tuple[str, Entry]]:
+    def _walk(self, at: str, visible_path: str) -> Iterator[tuple[str, Entry]]:
         """Yield everything from `at` on, with the paths that it has when `at` is called `shown`."""
         entry = self._tree.get(at)
         if entry is None:
             return
-        yield shown, entry
+        yield visible_path, entry
         stack = [iter(self._tree.children(at))]
         while stack:
             entry = next(stack[-1], None)
             if entry is None:
                 stack.pop()
                 continue
-            yield f"{shown}/{entry.path[len(at) :].lstrip('/')}", entry
+            yield f"{visible_path}/{entry.path[len(at) :].lstrip('/')}", entry
             if entry.type == DIR:
                 stack.append(iter(self._tree.children(entry.path)))
 
@@ -175,8 +175,8 @@ class TreeChecksum:
 class _Above:
     """A parent directory of the entry, with the patterns' verdict on it."""
 
-    def __init__(self, shown: str, entry: Entry, linked: bool) -> None:
-        self.shown = shown
+    def __init__(self, visible_path: str, entry: Entry, linked: bool) -> None:
+        self.shown = visible_path
         self.entry = entry
         self.linked = linked
         self.included = False
@@ -197,34 +197,34 @@ class _Selection:
         above: list[_Above] = []
         matched = ""
         pattern = self._path
-        for shown, entry in walk:
-            while above and not (shown + "/").startswith(above[-1].shown + "/"):
+        for visible_path, entry in walk:
+            while above and not (visible_path + "/").startswith(above[-1].shown + "/"):
                 above.pop()
-            if not shown:  # the root, of which only the files are selected
+            if not visible_path:  # the root, of which only the files are selected
                 continue
             if self._selector.wildcard:
-                if not matched or not shown.startswith(matched + "/"):
-                    if not match(pattern, shown):
+                if not matched or not visible_path.startswith(matched + "/"):
+                    if not match(pattern, visible_path):
                         continue
-                    matched = shown
+                    matched = visible_path
                 start = matched
             else:
                 start = pattern
-            here = _Above(shown, entry, not above and self._selector.follow)
-            if self._wanted((shown + "/").removeprefix(start + "/").removesuffix("/"), here, above[-1:]):
+            here = _Above(visible_path, entry, not above and self._selector.follow)
+            if self._wanted((visible_path + "/").removeprefix(start + "/").removesuffix("/"), here, above[-1:]):
                 for parent in above:
                     if not parent.included:
                         parent.included = True
                         yield parent.shown, parent.entry, parent.linked
                 here.included = True
-                yield shown, entry, here.linked
+                yield visible_path, entry, here.linked
             if entry.type == DIR:
                 above.append(here)
 
     def _wanted(self, path: str, here: _Above, parent: list[_Above]) -> bool:
         if self._include is not None:
-            wanted, here.include = self._include.match(path, parent[0].include if parent else None)
-            if not wanted:
+            is_selected, here.include = self._include.match(path, parent[0].include if parent else None)
+            if not is_selected:
                 return False
         if self._exclude is not None:
             unwanted, here.exclude = self._exclude.match(path, parent[0].exclude if parent else None)

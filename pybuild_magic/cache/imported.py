@@ -85,11 +85,11 @@ class ImportedCache:
     def _reads(self, record: Record, inputs: Sequence[InputKeys], contents: Sequence[Matches]) -> bool:
         return len(record.inputs) == len(inputs) and all(
             any(
-                (link.source in given.matches and link.selector == given.selector)
+                (link.source in expected.matches and link.selector == expected.selector)
                 or (link.source in content and not link.selector)
                 for link in ways
             )
-            for ways, given, content in zip(record.inputs, inputs, contents, strict=True)
+            for ways, expected, content in zip(record.inputs, inputs, contents, strict=True)
         )
 
     def result(self, matches: Matches) -> tuple[CachedLayer, ...] | None:

@@ -148,12 +148,12 @@ def _select_owner(owner: Chown, selected: dict[int, list[tuple[str, Selector]]])
 
 def _deduplicated(selectors: list[tuple[str, Selector]]) -> tuple[Selector, ...]:
     """Return selectors without plain paths below others, in BuildKit's order: that of the op's paths."""
-    kept: list[tuple[str, Selector]] = []
+    rows: list[tuple[str, Selector]] = []
     for follow in (False, True):
         paths = [path for path, selector in selectors if selector.plain and selector.follow is follow]
-        kept += [(path, Selector(join_path("/", path), follow=follow)) for path in _outermost(paths)]
-    kept += [(path, selector) for path, selector in selectors if not selector.plain]
-    return tuple(selector for _, selector in sorted(kept, key=lambda row: row[0].encode("utf-8", "surrogateescape")))
+        rows += [(path, Selector(join_path("/", path), follow=follow)) for path in _outermost(paths)]
+    rows += [(path, selector) for path, selector in selectors if not selector.plain]
+    return tuple(selector for _, selector in sorted(rows, key=lambda row: row[0].encode("utf-8", "surrogateescape")))
 
 
 def _outermost(paths: list[str]) -> list[str]:

@@ -213,9 +213,10 @@ def find(words: Sequence[str]) -> Callable[[], int]:
         return partial(_help, commands)
     command = commands.get(name)
     if command is None:
-        near = nearest(name, list(commands))
+        suggestion = nearest(name, list(commands))
         raise UsageError(
-            f"pybuild has no command {name!r}.", hint=f"Did you mean {near}?" if near else "pybuild --help lists them."
+            f"pybuild has no command {name!r}.",
+            hint=f"Did you mean {suggestion}?" if suggestion else "pybuild --help lists them.",
         )
     if command.syntax.asks_for_help(rest):
         return partial(_help_on, name, command)

@@ -44,6 +44,6 @@ def candidates(words: list[str]) -> list[str]:
     command = commands.get(words[0])
     if command is None:
         return []
-    offered = complete_words(words[:-1], word, command.syntax)
-    before = word.removesuffix(offered.fragment)
-    return [before + item.text for item in offered.items if item.kind not in ("file", "folder")]
+    offer = complete_words(words[:-1], word, command.syntax)
+    before = word.removesuffix(offer.fragment)
+    return [before + item.text for item in offer.items if item.kind not in ("file", "folder")]

@@ -52,6 +52,6 @@ def convert(flags: ParsedFlags) -> int:
         platform=flags.last("platform"),
         compression=flags.last("compression"),
     )
-    shown = None if flags.on("quiet") else Plain(sys.stderr.write)
-    print(watch(f"copying {flags.arguments[0]} to {flags.arguments[1]}", copy, shown, cancel))
+    progress = None if flags.on("quiet") else Plain(sys.stderr.write)
+    print(watch(f"copying {flags.arguments[0]} to {flags.arguments[1]}", copy, progress, cancel))
     return 0

@@ -78,9 +78,9 @@ def _run(facts: Facts) -> Iterator[Finding]:
         text = f"does not work here: {sandbox.problem} Builds without RUN work, and --builder builds elsewhere."
         yield Finding("RUN", State.BAD, text, wants)
         return
-    taken = sandbox.taken
-    how = f"works by {taken}" if taken else "works"
-    masks = (Want.PROC,) if taken and taken.lacks and sandbox.abilities.get("new_proc") else ()
+    selected = sandbox.taken
+    how = f"works by {selected}" if selected else "works"
+    masks = (Want.PROC,) if selected and selected.lacks and sandbox.abilities.get("new_proc") else ()
     if sandbox.unmapped:
         text = f"{how}: {sandbox.unmapped.rstrip('.')}."
         if facts.system.no_new_privileges:
@@ -89,12 +89,12 @@ def _run(facts: Facts) -> Iterator[Finding]:
         yield Finding("RUN", State.FAIR, text, (Want.SUBORDINATE_IDS, *masks))
     else:
         wants = masks
-        if taken and taken.number > 3:
+        if selected and selected.number > 3:
             wants = tuple(_namespace_wants(facts))
         yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
     if sandbox.copied:
         yield Finding("Layers", State.FAIR, "are copied for each RUN, because proot cannot protect them from writes.")
-    elif taken and taken.number > 3:
+    elif selected and selected.number > 3:
         text = "are linked: a process sees the layer's file until it writes, and then gets a copy"
         slow = facts.store.kind == "overlay" and sandbox.abilities.get("mounts") == ""
         text += "; on a volume they would be stacked, which is faster" if slow else ""
@@ -137,39 +137,38 @@ _ABILITIES = {
 
 def _rungs(facts: Facts) -> Iterator[Finding]:
     """Yield the ways of running RUN; it is not a fault that a worse one does not work."""
-    taken = facts.sandbox.taken
+    selected = facts.sandbox.taken
     for rung in facts.sandbox.rungs:
         if rung.holds:
-            text = (
-                f"{rung.name}: works{', and is used' if rung == taken else ''}{f' ({rung.lacks})' * bool(rung.lacks)}."
-            )
+            lacks = f" ({rung.lacks})" if rung.lacks else ""
+            text = f"{rung.name}: works{', and is used' if rung == selected else ''}{lacks}."
         else:
             text = f"{rung.name}: {rung.why.rstrip('.')}."
-        missed = not rung.holds and (taken is None or rung.number < taken.number)
+        missed = not rung.holds and (selected is None or rung.number < selected.number)
         yield Finding(f"Rung {rung.number}", State.FAIR if missed else State.GOOD, text)
 
 
 def _allowed(facts: Facts) -> Iterator[Finding]:
     """Report the system calls that were tried; a denied call is not a fault in itself."""
-    tried = facts.sandbox.abilities
-    if not tried:
+    abilities = facts.sandbox.abilities
+    if not abilities:
         return
-    allowed = [words for name, words in _ABILITIES.items() if tried.get(name) == ""]
-    refused = [f"{words} ({tried[name]})" for name, words in _ABILITIES.items() if tried.get(name)]
+    allowed = [words for name, words in _ABILITIES.items() if abilities.get(name) == ""]
+    refused = [f"{words} ({abilities[name]})" for name, words in _ABILITIES.items() if abilities.get(name)]
     yield Finding("Allowed", State.GOOD, f"{', '.join(allowed) or 'nothing'}.")
     if refused:
         yield Finding("Refused", State.GOOD if facts.sandbox.works else State.FAIR, f"{', '.join(refused)}.")
 
 
 def _namespace_wants(facts: Facts) -> Iterator[Want]:
-    tried = facts.sandbox.abilities
-    if not tried or tried.get("mounts"):
+    abilities = facts.sandbox.abilities
+    if not abilities or abilities.get("mounts"):
         yield Want.NAMESPACES
         if facts.system.apparmor:
             yield Want.APPARMOR
         if facts.store.kind == "overlay":
             yield Want.VOLUME  # else the next thing to be told
-    if tried.get("new_proc"):
+    if abilities.get("new_proc"):
         yield Want.PROC
 
 
@@ -204,11 +203,11 @@ def _limits(facts: Facts) -> Iterator[Finding]:
         ("Processes", limits.processes, FEW_PROCESSES, Want.PROCESSES, str(limits.processes)),
         ("Memory", limits.memory, LITTLE_MEMORY, Want.MEMORY, human_bytes(limits.memory)),
     )
-    for subject, value, least, want, shown in rows:
+    for subject, value, least, want, phrase in rows:
         if not value:
             continue
         few = value < least
-        text = f"{shown}, which large installations may exceed." if few else f"{shown}."
+        text = f"{phrase}, which large installations may exceed." if few else f"{phrase}."
         if subject == "Memory" and limits.cpus:
             text = text.removesuffix(".") + f"; {limits.cpus:g} CPU{'s' if limits.cpus != 1 else ''}."
         yield Finding(subject, State.FAIR if few else State.GOOD, text, (want,) if few else ())

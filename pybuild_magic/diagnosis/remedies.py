@@ -69,21 +69,21 @@ def _profile() -> str:
 
 def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     """Yield options for the person who starts the container."""
-    asked = wants & _IN_CONTAINER
-    if not asked or not facts.system.container:
+    requested = wants & _IN_CONTAINER
+    if not requested or not facts.system.container:
         return
-    words = ", ".join(want.value for want in Want if want in asked)
+    words = ", ".join(want.value for want in Want if want in requested)
     if facts.system.container == "kubernetes":
         if facts.system.hub:
-            yield Remedy(f"KubeSpawner, in jupyterhub_config.py: {words}", _kube_spawner(asked))
-        yield Remedy(f"Pod: {words}", _pod(asked))
+            yield Remedy(f"KubeSpawner, in jupyterhub_config.py: {words}", _kube_spawner(requested))
+        yield Remedy(f"Pod: {words}", _pod(requested))
         return
     if facts.system.hub:
-        yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(asked, facts.system.home))
+        yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(requested, facts.system.home))
     program = "podman" if facts.system.container == "podman" else "docker"
-    flags = docker_flags(asked, facts.system.home)
+    flags = docker_flags(requested, facts.system.home)
     lines = [" ".join([f"{program} run", *flags, "IMAGE"])] * bool(flags)
-    lines += ["# leave out --security-opt no-new-privileges"] * (Want.PRIVILEGES in asked)
+    lines += ["# leave out --security-opt no-new-privileges"] * (Want.PRIVILEGES in requested)
     yield Remedy(f"{program} run, added to its present flags: {words}", "\n".join(lines))
 
 

@@ -64,8 +64,8 @@ def pieces(line: str, style: Style = PLAIN) -> tuple[list[tuple[str, Style]], St
     """
     line = _DIRECTION.sub("\N{REPLACEMENT CHARACTER}", line)
     if "\x1b" not in line and not _MOVES.search(line):
-        shown = visible(line)
-        return [(shown, style)] if shown else [], style
+        visible_text = visible(line)
+        return [(visible_text, style)] if visible_text else [], style
     if not _MOVES.search(line):
         return _colored(line, style)
     cells: list[tuple[str, Style]] = []
@@ -135,10 +135,12 @@ def _graphic(style: Style, parameters: str) -> Style:
             flags -= _OFF[code]
         elif code in (38, 48):
             many = codes[:1] == [2]
-            asked = codes[1:4] if many else codes[1:2]
-            if codes[:1] not in ([2], [5]) or len(asked) < (3 if many else 1):
+            channels = codes[1:4] if many else codes[1:2]
+            if codes[:1] not in ([2], [5]) or len(channels) < (3 if many else 1):
                 break
-            color = (min(asked[0], 255), min(asked[1], 255), min(asked[2], 255)) if many else _indexed(asked[0])
+            color = (
+                (min(channels[0], 255), min(channels[1], 255), min(channels[2], 255)) if many else _indexed(channels[0])
+            )
             codes = codes[4:] if many else codes[2:]
             fg, bg = (color, bg) if code == 38 else (fg, color)
         elif code in (39, 49):

@@ -34,7 +34,7 @@ class Provenance:
         outer = _members(definition.get("externalParameters")) or _members(self.document.get("invocation"))
         source = _members(outer.get("configSource"))
         complete = _members(run.get("buildkit_completeness")) or _members(run.get("completeness"))
-        told = {
+        facts = {
             "Builder": _text(_members(details.get("builder") or self.document.get("builder")), "id"),
             "Build": _text(run, "invocationId") or _text(run, "buildInvocationID"),
             "Started": _text(run, "startedOn") or _text(run, "buildStartedOn"),
@@ -45,7 +45,7 @@ class Provenance:
             "Commit": _text(self.vcs, "revision"),
             "Complete": ", ".join(_COMPLETE.get(name, name) for name, value in complete.items() if value is True),
         }
-        return {title: value for title, value in told.items() if value}
+        return {title: value for title, value in facts.items() if value}
 
     @property
     def llb(self) -> dict[str, Any]:
@@ -138,11 +138,11 @@ class SBOM:
 
     def find(self, word: str) -> tuple[SoftwarePackage, ...]:
         """Return the packages whose name, package URL or licence contains `word`, ignoring case."""
-        wanted = word.lower()
+        needle = word.lower()
         return tuple(
             package
             for package in self.packages
-            if wanted in f"{package.name}\n{package.purl}\n{package.licence}".lower()
+            if needle in f"{package.name}\n{package.purl}\n{package.licence}".lower()
         )
 
     def to_dataframe(self) -> Any:

@@ -29,13 +29,13 @@ class CheckResult(Lint, frozen=True, kw_only=True):
         return not self.warnings and self.error is None
 
     def __repr__(self) -> str:
-        parts, left = _fitting(self.paragraphs())
-        return visible_lines("\n\n".join([*parts, *([f"… {left} more"] if left else [])]))
+        parts, omitted = _fitting(self.paragraphs())
+        return visible_lines("\n\n".join([*parts, *([f"… {omitted} more"] if omitted else [])]))
 
     def markup(self) -> Markup:
         """Return it as a page has it."""
-        parts, left = _fitting(self._sections())
-        more = tag.p(f"… {left} more", cls="pb-note") if left else None
+        parts, omitted = _fitting(self._sections())
+        more = tag.p(f"… {omitted} more", cls="pb-note") if omitted else None
         return join(style(), tag.div(tag.p(self.headline, cls="pb-head"), *parts, more, cls=ROOT))
 
     def _repr_html_(self) -> str:
@@ -134,11 +134,11 @@ def call_result(method: str, form: str, document: str) -> CallResult:
 
 def _fitting(parts: Iterable[Text]) -> tuple[list[Text], int]:
     """Return the parts that fit into a notebook, and the number of the others."""
-    shown, size, left = list[Text](), 0, 0
+    fitting, size, omitted = list[Text](), 0, 0
     for part in parts:
         size += len(part)
         if size > _LIMIT:
-            left += 1
+            omitted += 1
         else:
-            shown.append(part)
-    return shown, left
+            fitting.append(part)
+    return fitting, omitted

@@ -74,10 +74,10 @@ def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
     """Return the course of the build as a line that unfolds to the steps and their logs."""
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
-    began = [step for step in trace.visible() if _worth_a_line(step)]
+    started = [step for step in trace.visible() if _worth_a_line(step)]
     left_out = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
-    kept = _most(began)
-    steps = in_order([*kept, *(left_out[:_NOT_RUN] if error else ())])
+    listed = _most(started)
+    steps = in_order([*listed, *(left_out[:_NOT_RUN] if error else ())])
     span = _Span(steps)
     head = tag.summary(
         _icon(icon),
@@ -88,14 +88,14 @@ def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
         cls="pb-fold-head",
         data_lm_suppress_shortcuts="true",
     )
-    more = len(began) - len(kept)
+    hidden = len(started) - len(listed)
     body = _body(steps, span, _Logs(steps), put_away=error is not None and len(steps) > _CLEAR)
-    left = (
-        tag.p(f"… {plural(more, 'more step')}, which took less time (see %build history)", cls="pb-note")
-        if more
+    rest = (
+        tag.p(f"… {plural(hidden, 'more step')}, which took less time (see %build history)", cls="pb-note")
+        if hidden
         else None
     )
-    return tag.details(head, *body, left, open=error is not None and not _is_calm(error))
+    return tag.details(head, *body, rest, open=error is not None and not _is_calm(error))
 
 
 @cache
@@ -172,10 +172,10 @@ class _Logs:
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self._made: dict[str, Markup] = {}
-        left = _LOGS
+        budget = _LOGS
         for step in sorted((step for step in steps if step.lines), key=lambda step: (not step.error, -step.index)):
-            self._made[step.digest] = log = _log(step, min(left, _LOG))
-            left = max(0, left - len(log))
+            self._made[step.digest] = log = _log(step, min(budget, _LOG))
+            budget = max(0, budget - len(log))
 
     def of(self, step: Step) -> Markup | None:
         """Return the log of a step, or None when it printed nothing."""
@@ -183,16 +183,16 @@ class _Logs:
 
 
 def _log(step: Step, budget: int) -> Markup:
-    kept: list[str] = []
+    entries: list[str] = []
     for entry in islice(reversed(step.lines), _LINES):
-        kept.append(entry.text if len(entry.text) <= _LONGEST else f"{entry.text[:_LONGEST]}…")
-        budget -= len(join(kept[-1])) + 1
+        entries.append(entry.text if len(entry.text) <= _LONGEST else f"{entry.text[:_LONGEST]}…")
+        budget -= len(join(entries[-1])) + 1
         if budget < 0:
-            kept.pop()
+            entries.pop()
             break
     rows: list[Markup] = []
     look = ansi.PLAIN
-    for text in reversed(kept):
+    for text in reversed(entries):
         row, look = ansi.render(text, look)
         rows.append(row)
     if step.line_count > len(rows):
@@ -261,16 +261,16 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
 
 def colored(name: StepName) -> Markup:
     """Return a step's instruction in colours."""
-    shown = clipped(instruction(name.text), _NAME)
-    word, _, rest = shown.partition(" ")
+    command = clipped(instruction(name.text), _NAME)
+    word, _, rest = command.partition(" ")
     if not name.number:
-        return tag.code(shown, cls="pb-name")
+        return tag.code(command, cls="pb-name")
     parts: list[Markup] = [tag.span(word, cls="pb-keyword"), join(" ")]
     at = 0
     for match in _TOKEN.finditer(rest):
         parts += [join(rest[at : match.start()]), tag.span(match[0], cls=f"pb-{match.lastgroup}")]
         at = match.end()
-    return tag.code(*parts, rest[at:], cls="pb-name", title=name.text[:_NAME] if len(shown) > 60 else None)
+    return tag.code(*parts, rest[at:], cls="pb-name", title=name.text[:_NAME] if len(command) > 60 else None)
 
 
 def _report(error: BuildError, failed: Step | None) -> Markup:

@@ -67,10 +67,10 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
         ("graph", [graph_section(summary)]),
         ("request", [request_section(summary)]),
     ]
-    shown = any(summary.view in names.split() and any(some) for names, some in sections)
+    has_content = any(summary.view in names.split() and any(some) for names, some in sections)
     for names, some in sections:
         # The cell chooses the open section; without a choice, or if it does not exist, that is the image.
-        parts += [_opened(part, summary.view in names.split()) for part in some] if shown else some
+        parts += [_opened(part, summary.view in names.split()) for part in some] if has_content else some
     parts.append(_left_out(summary))
     return join(fold_style() if steps else style(), tag.div(*parts, cls=f"{ROOT} pb-fold" if steps else ROOT))
 
@@ -115,16 +115,16 @@ def render_config(config: Mapping[str, Any]) -> Markup:
 
 def render_files(files: Sequence[FileSummary]) -> Markup:
     """Return a tree alone; if it is large, the entries nearest to its root."""
-    shown = files
+    listed = files
     if len(files) > _LISTED:
-        shown = sorted(files, key=lambda file: file.path.count("/"))[:_LISTED]
+        listed = sorted(files, key=lambda file: file.path.count("/"))[:_LISTED]
     regular = [file for file in files if file.type == "0"]
     output = OutputSummary(
         type="",
-        files=tuple(shown),
+        files=tuple(listed),
         file_count=len(regular),
         file_bytes=sum(file.size for file in regular),
-        more_files=len(files) - len(shown),
+        more_files=len(files) - len(listed),
     )
     return join(style(), tag.div(_opened(_files(output)), cls=ROOT))
 
@@ -145,20 +145,20 @@ def _headline(summary: Summary) -> Markup:
 
 
 def _warning(warning: WarningSummary) -> Markup:
-    more = (
+    details = (
         join(" ", tag.a("Learn more", href=warning.url, target="_blank", rel="noopener noreferrer"))
         if warning.url.startswith("https://")
         else None
     )
-    return tag.p("⚠ ", tag.strong(warning.short), f" {warning.detail}", more, cls="pb-warn")
+    return tag.p("⚠ ", tag.strong(warning.short), f" {warning.detail}", details, cls="pb-warn")
 
 
 def _output(output: OutputSummary, driver: str, token: str, index: int) -> Markup:
     where: list[Markup | str] = [tag.strong(place(output, driver)), " "]
     if output.dest:
         # The path is text, next to which a page with a running kernel puts a button (see downloads.py).
-        offered = f"{token} output:{index}" if token else None
-        where += [tag.code(output.dest, cls="pb-path", data_pybuild_download=offered)]
+        download = f"{token} output:{index}" if token else None
+        where += [tag.code(output.dest, cls="pb-path", data_pybuild_download=download)]
         where += [" ", tag.span(human_bytes(output.size), cls="pb-note")]
     else:
         where.append(tag.code(familiar(output.names), cls="pb-path"))

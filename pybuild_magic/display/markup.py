@@ -50,16 +50,16 @@ class _Tag:
         self._name = name
 
     def __call__(self, *children: Child, **attributes: str | bool | None) -> Markup:
-        shown = self._name
+        opening = self._name
         for key, value in attributes.items():
             if value is True:
-                shown += f" {_attribute(key)}"
+                opening += f" {_attribute(key)}"
             elif value is not None and value is not False:
-                shown += f' {_attribute(key)}="{text(str(value))}"'
+                opening += f' {_attribute(key)}="{text(str(value))}"'
         if self._name in _EMPTY:
-            return Markup(f"<{shown}>")
+            return Markup(f"<{opening}>")
         inside = "".join([text(child) for child in children if child is not None])
-        return Markup(f"<{shown}>{inside}</{self._name}>")
+        return Markup(f"<{opening}>{inside}</{self._name}>")
 
 
 def _attribute(key: str) -> str:

@@ -141,17 +141,17 @@ def reopen(service: Service, params: Params) -> Any:
     With the token, a page may ask for the files of the image, if the store has its layers; otherwise the token is "".
     """
     try:
-        asked = msgspec.convert(params, _Reopened)
+        request = msgspec.convert(params, _Reopened)
     except msgspec.ValidationError as error:
         raise UsageError(f"The request is malformed: {error}.") from None
     store = embedded_builder().store
-    diff_ids = {diff_id for manifest in asked.manifests for diff_id in manifest.diff_ids}
+    diff_ids = {diff_id for manifest in request.manifests for diff_id in manifest.diff_ids}
     if not diff_ids or not all(is_digest(digest) and store.has_layer(digest) for digest in diff_ids):
         return {"token": ""}
     try:
-        contents = opened_image(store, asked.digest)
+        contents = opened_image(store, request.digest)
     except BuildError:
-        manifests = ((manifest.diff_ids, manifest.platform, manifest.digest) for manifest in asked.manifests)
+        manifests = ((manifest.diff_ids, manifest.platform, manifest.digest) for manifest in request.manifests)
         contents = opened_layers(store, tuple(bare_manifest(*manifest) for manifest in manifests))
     return {"token": service.offer(contents)}
 
@@ -203,9 +203,9 @@ def ignore(_: Service, params: Params) -> Any:
     """
     from ..session.clutter import leave_out
 
-    given = params.get("patterns")
+    items = params.get("patterns")
     patterns = (
-        [pattern for pattern in cast("list[Any]", given) if isinstance(pattern, str)] if isinstance(given, list) else []
+        [pattern for pattern in cast("list[Any]", items) if isinstance(pattern, str)] if isinstance(items, list) else []
     )
     return msgspec.to_builtins(leave_out(user_path(_name(params, "context")), patterns))
 
@@ -246,14 +246,14 @@ def _archive_document(service: Service, path: Path, contents: Contents) -> dict[
     return service.document(Summary(ref="", builder="", image=contents.image, outputs=outputs), contents)
 
 
-def _contents(service: Service, what: str) -> Contents:
-    return service.contents(what) or stored_image(embedded_builder().store, what)
+def _contents(service: Service, name: str) -> Contents:
+    return service.contents(name) or stored_image(embedded_builder().store, name)
 
 
-def _name(params: Params, name: str, most: int = _LONGEST) -> str:
+def _name(params: Params, name: str, limit: int = _LONGEST) -> str:
     value = params.get(name)
-    if not isinstance(value, str) or "\0" in value or len(value) > most:
-        raise UsageError(f"The request needs {name} as a text of at most {most:,} characters.")
+    if not isinstance(value, str) or "\0" in value or len(value) > limit:
+        raise UsageError(f"The request needs {name} as a text of at most {limit:,} characters.")
     return value
 
 

@@ -53,8 +53,8 @@ def bar(left: float, width: float) -> Markup:
     first = min(_BLOCKS - 1, int(left * _BLOCKS / 100))
     count = max(1, round(width * _BLOCKS / 100)) if width else 0
     letters = "░" * first + "█" * count
-    drawn = tag.div(style=f"margin-left:{left:.1f}%;width:{width:.1f}%")
-    return tag.div(tag.span(f"{letters:░<{_BLOCKS}}"[:_BLOCKS], cls="pb-apart"), drawn, aria_hidden="true")
+    block = tag.div(style=f"margin-left:{left:.1f}%;width:{width:.1f}%")
+    return tag.div(tag.span(f"{letters:░<{_BLOCKS}}"[:_BLOCKS], cls="pb-apart"), block, aria_hidden="true")
 
 
 _BLOCKS = 10

@@ -102,8 +102,8 @@ class Plain:
         fresh = min(step.line_count - seen.lines, len(step.lines))
         lines = islice(step.lines, len(step.lines) - fresh, None)
         for line in lines:
-            shown, seen.colors[line.stream] = colored(line.text, seen.colors.get(line.stream, ""))
-            out.append(f"#{step.index} {line.seconds:.3f} {shown}")
+            painted, seen.colors[line.stream] = colored(line.text, seen.colors.get(line.stream, ""))
+            out.append(f"#{step.index} {line.seconds:.3f} {painted}")
         seen.lines = step.line_count
         if step.completed and not seen.ended:
             seen.ended = True
@@ -144,8 +144,8 @@ class _Printed:
             return ""
         if at is not None and status.completed is None:
             moved = (status.current - current) / status.total if status.total else 0.0
-            waited = (status.timestamp - at).total_seconds() if status.timestamp else 0.0
-            if moved < 0.05 and waited < _PATIENCE:
+            elapsed = (status.timestamp - at).total_seconds() if status.timestamp else 0.0
+            if moved < 0.05 and elapsed < _PATIENCE:
                 return ""
         self._counters[status.id] = (status.current, status.timestamp, status.completed is not None)
         text = visible(status.id)

@@ -305,11 +305,11 @@ class Service:
         self._pool.submit(self._respond, request, send)
 
     def _respond(self, request: object, send: Send) -> None:
-        asked = cast("dict[str, Any]", request) if isinstance(request, dict) else {}
-        number = asked.get("id")
+        fields = cast("dict[str, Any]", request) if isinstance(request, dict) else {}
+        number = fields.get("id")
         number = number if isinstance(number, str | int) else None
         try:
-            result, buffers = self.answer(*map(asked.get, ("token", "method", "params", "key")))
+            result, buffers = self.answer(*map(fields.get, ("token", "method", "params", "key")))
         except NeedsKeyError as error:
             send({"id": number, "error": error.message, "guarded": True}, [])
         except BuildError as error:
@@ -323,14 +323,14 @@ class Service:
 
     def answer(self, token: object, method: object, params: object = None, key: object = None) -> Answer:
         """Return the result of one method, with its buffers. Raises BuildError."""
-        given = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
+        arguments = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
         token = token if isinstance(token, str) else ""
         method = method if isinstance(method, str) else ""
         known = panel.METHODS.get(method) or self._added.get(method)
         if known:
             if (method in panel.GUARDED or method in self._added) and not self._may(key):
                 raise NeedsKeyError("Only JupyterLab's extension can ask for this, with the kernel's key.")
-            return known(self, given), []
+            return known(self, arguments), []
         if method == "known":
             return token in self._offers, []
         if method not in _METHODS:
@@ -343,7 +343,7 @@ class Service:
                     old.forget()
         if offer is None:
             raise UsageError("This kernel no longer knows the result.", hint="Run its cell again.")
-        return getattr(offer, method)(given)
+        return getattr(offer, method)(arguments)
 
     def contents(self, token: str) -> Contents | None:
         """Return the contents that are offered under a token."""

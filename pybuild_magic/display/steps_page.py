@@ -30,14 +30,14 @@ def graph_section(summary: Summary) -> Markup | None:
 
 def _node(vertex: VertexSummary, known: dict[str, VertexSummary]) -> Markup:
     others = [known[digest] for digest in vertex.inputs if digest in known]
-    taken = [_label(other) for other in others if other.stage != vertex.stage and other.kind != "source"]
+    sources = [_label(other) for other in others if other.stage != vertex.stage and other.kind != "source"]
     state = "error" if vertex.error else "cached" if vertex.cached else "done"
     return tag.li(
         tag.span(ICONS[state], cls=f"pb-icon pb-{state}", aria_hidden="true"),
         " ",
         tag.code(instruction(parse_name(vertex.name).text)),
         tag.span(" CACHED" if vertex.cached else "", cls="pb-note"),
-        tag.span(f" ← {', '.join(taken)}", cls="pb-note") if taken else None,
+        tag.span(f" ← {', '.join(sources)}", cls="pb-note") if sources else None,
     )
 
 
@@ -47,21 +47,21 @@ def _label(vertex: VertexSummary) -> str:
 
 def timeline_section(summary: Summary) -> Markup:
     """Return a row per step, with the time and duration of its work."""
-    shown = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
-    began = min((vertex.started for vertex in summary.vertexes if vertex.started), default=None)
-    rows = [_row(vertex, summary, began) for vertex in shown]
-    counted = count_steps([(vertex.name, vertex.cached) for vertex in shown])
-    took = f"{seconds(summary.seconds)} on {summary.builder}"
-    note = f"{counted} in {took}" if counted else took
+    vertexes = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
+    start = min((vertex.started for vertex in summary.vertexes if vertex.started), default=None)
+    rows = [_row(vertex, summary, start) for vertex in vertexes]
+    counted = count_steps([(vertex.name, vertex.cached) for vertex in vertexes])
+    duration = f"{seconds(summary.seconds)} on {summary.builder}"
+    note = f"{counted} in {duration}" if counted else duration
     note += f"; RUN on rung {summary.rung.number}, {summary.rung.name}" if summary.rung else ""
-    if left := summary.omitted.get("vertexes"):
-        note += f"; {plural(left, 'more step')} not shown"
+    if omitted := summary.omitted.get("vertexes"):
+        note += f"; {plural(omitted, 'more step')} not shown"
     return section("Timeline", note, table("Timeline", ("Step", "Took", "From", "When"), rows))
 
 
-def _row(vertex: VertexSummary, summary: Summary, began: datetime | None) -> Markup:
+def _row(vertex: VertexSummary, summary: Summary, start: datetime | None) -> Markup:
     ending = ENDINGS["error"] if vertex.error else ENDINGS["cached"] if vertex.cached else seconds(vertex.seconds)
-    after = (vertex.started - began).total_seconds() if vertex.started and began else 0.0
+    after = (vertex.started - start).total_seconds() if vertex.started and start else 0.0
     text = parse_name(vertex.name).text
     name = vertex.name.removesuffix(text) + instruction(text)
     error = tag.pre(vertex.error, tabindex="0") if vertex.error else None

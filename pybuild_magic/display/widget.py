@@ -186,12 +186,12 @@ def _progress(step: Step) -> StepProgress:
     if step.state != "running" or not step.statuses:
         return StepProgress(step.state, seconds, error=step.error)
     counters = sorted(step.statuses.values(), key=lambda counter: counter.completed is not None)
-    summed = _summed(counters)
+    totals = _summed(counters)
     return StepProgress(
         step.state,
         seconds,
         tuple(map(_counter, counters[:_COUNTERS])),
-        (sum(counter.current for counter in summed), sum(counter.total for counter in summed)),
+        (sum(counter.current for counter in totals), sum(counter.total for counter in totals)),
     )
 
 

@@ -116,22 +116,22 @@ def place(output: OutputSummary, driver: str) -> str:
     return layouts.get(output.type) or _PLACES.get(output.type) or output.type
 
 
-def clipped(text: str, most: int) -> str:
+def clipped(text: str, length: int) -> str:
     """Return a text of at most `most` characters, cut between words if necessary."""
-    if len(text) <= most:
+    if len(text) <= length:
         return text
-    head = text[: most - 1]
-    return (head if text[most - 1].isspace() else head.rpartition(" ")[0].rstrip() or head) + "…"
+    head = text[: length - 1]
+    return (head if text[length - 1].isspace() else head.rpartition(" ")[0].rstrip() or head) + "…"
 
 
-def abridged(text: str, most: int) -> str:
+def abridged(text: str, length: int) -> str:
     """Return a text of at most `most` characters without its middle, cut between words; tests/display/data has the
     cases.
     """
-    if len(text) <= most:
+    if len(text) <= length:
         return text
-    head = re.sub(r"\s\S*$", "", text[: most // 2])
-    tail = re.sub(r"^\S*\s", "", text[-(most // 2) :])
+    head = re.sub(r"\s\S*$", "", text[: length // 2])
+    tail = re.sub(r"^\S*\s", "", text[-(length // 2) :])
     return f"{head} … {tail}"
 
 

@@ -104,10 +104,10 @@ class DockerConfig:
         """Return the engine of a context. Raises UnsupportedError that names a similar one."""
         contexts = self.contexts()
         if name not in contexts:
-            near = nearest(name, list(contexts))
+            suggestion = nearest(name, list(contexts))
             raise UnsupportedError(
                 f"Docker has no context {name!r}.",
-                hint=f"Did you mean {near}?" if near else "`docker context ls` lists them.",
+                hint=f"Did you mean {suggestion}?" if suggestion else "`docker context ls` lists them.",
             )
         return contexts[name]
 

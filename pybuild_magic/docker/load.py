@@ -95,10 +95,10 @@ class Load:
     def _check(self, response: HTTPResponse, body: bytes) -> None:
         if response.status != 200:
             try:
-                said = msgspec.json.decode(body, type=dict[str, str]).get("message", "")
+                message = msgspec.json.decode(body, type=dict[str, str]).get("message", "")
             except msgspec.MsgspecError:
-                said = body[:200].decode("utf-8", "replace")
-            raise ExportError(f"{self._where} refused the image: {said} ({response.status}).")
+                message = body[:200].decode("utf-8", "replace")
+            raise ExportError(f"{self._where} refused the image: {message} ({response.status}).")
         for line in body.splitlines():
             with contextlib.suppress(msgspec.MsgspecError):
                 if error := msgspec.json.decode(line, type=_Message).error:

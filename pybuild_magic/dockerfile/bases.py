@@ -21,7 +21,7 @@ from .state import State
 _COMMON = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 
 
-def resolve_bases(lowering: Lowering, needed: set[StageState], metadata: Metadata) -> None:
+def resolve_bases(lowering: Lowering, stages: set[StageState], metadata: Metadata) -> None:
     """Set the state and config of every stage of `needed` whose base is not another stage.
 
     All images are looked up at once. Raises DockerfileError for an invalid image name, even in a stage that is not
@@ -35,7 +35,7 @@ def resolve_bases(lowering: Lowering, needed: set[StageState], metadata: Metadat
             _on_scratch(lowering, stage)
             continue
         full = _full_name(stage)
-        if stage not in needed:
+        if stage not in stages:
             continue
         stage.resolved = True
         try:
@@ -80,14 +80,14 @@ def _request(lowering: Lowering, stage: StageState, full: str) -> ImageRequest:
 def _explain(error: BuildError, lowering: Lowering, stage: StageState) -> None:
     """Add to the error which name of the Dockerfile it is about, and which name was probably meant."""
     name = stage.base_from.base if "$" not in stage.base_from.base else stage.base_name
-    told = error.message if name in error.message else f"{name}: {error.message}"
+    explanation = error.message if name in error.message else f"{name}: {error.message}"
     stage_meant = did_you_mean(name, lowering.graph.names(), case_sensitive=True)
     if stage_meant:
-        error.message = f"The Dockerfile has no such stage{stage_meant}, and as an image: {told}"
+        error.message = f"The Dockerfile has no such stage{stage_meant}, and as an image: {explanation}"
         error.hint = ""
         return
     images = [reference for image in _COMMON for reference in (image, f"{image}:latest")]
-    error.message = told + did_you_mean(name, images, case_sensitive=True)
+    error.message = explanation + did_you_mean(name, images, case_sensitive=True)
 
 
 def _on_scratch(lowering: Lowering, stage: StageState) -> None:

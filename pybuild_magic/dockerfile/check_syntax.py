@@ -63,17 +63,17 @@ def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
     written = [instruction for stage in stages for instruction in (stage.base, *stage.instructions)]
     lower = sum(instruction.keyword == instruction.keyword.lower() for instruction in written)
     upper = sum(instruction.keyword == instruction.keyword.upper() for instruction in written)
-    casing, what = (str.lower, "lowercase") if lower > upper else (str.upper, "uppercase")
+    casing, style = (str.lower, "lowercase") if lower > upper else (str.upper, "uppercase")
     for instruction in written:
         if instruction.keyword != casing(instruction.keyword):
-            checks.found(rules.CONSISTENT_INSTRUCTION_CASING, instruction.location, instruction.keyword, what)
+            checks.found(rules.CONSISTENT_INSTRUCTION_CASING, instruction.location, instruction.keyword, style)
 
 
 def check_default_bases(
-    meta_args: Sequence[Arg], stages: Sequence[Stage], given: Mapping[str, str], lexer: Lexer, checks: Checks
+    meta_args: Sequence[Arg], stages: Sequence[Stage], build_args: Mapping[str, str], lexer: Lexer, checks: Checks
 ) -> None:
     """Check that every FROM names an image when no build arg is given; `given` are the platform variables."""
-    env = dict(given)
+    env = dict(build_args)
     try:
         for arg in (arg for instruction in meta_args for arg in instruction.args):
             if arg.value is not None:

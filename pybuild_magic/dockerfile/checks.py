@@ -95,16 +95,16 @@ class Checks:
 
     def under(self, comments: Sequence[str]) -> Self:
         """Return the checks for an instruction with `comments` above it, where `# check=skip=…` applies to it alone."""
-        given = next(_check_directives(comments), None)
-        if given is None:
+        directive = next(_check_directives(comments), None)
+        if directive is None:
             return self
         try:
-            more = parse_check_options(given.partition(" ")[0])
+            options = parse_check_options(directive.partition(" ")[0])
         except DockerfileError:
             return self  # BuildKit treats it as an ordinary comment
         merged = copy.copy(self)
         merged._options = CheckOptions(
-            self._options.skip | more.skip, self._options.experimental | more.experimental, self._options.error
+            self._options.skip | options.skip, self._options.experimental | options.experimental, self._options.error
         )
         return merged
 

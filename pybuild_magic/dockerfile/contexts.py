@@ -72,8 +72,8 @@ class NamedContext(msgspec.Struct, frozen=True):
             return ImageRequest(ref, self.platform, f"[context {self.key}] load metadata for {spec}")
         if scheme == "oci-layout":
             store, _, digest = spec.rpartition("@")
-            shown = _parse(self.name).with_digest(digest) if store else _parse(self.name)
-            name = f"[context {self.key}] load metadata for {shown}"
+            visible_ref = _parse(self.name).with_digest(digest) if store else _parse(self.name)
+            name = f"[context {self.key}] load metadata for {visible_ref}"
             return ImageRequest(f"oci-layout://{spec}", self.platform, name)
         return None
 
@@ -208,21 +208,21 @@ class LazySources:
         """
         if root is None:
             return None
-        settled: dict[int, Node] = {}
+        nodes: dict[int, Node] = {}
         unique: dict[str, Node] = {}
         for node in walk(root):
             moved = self._sources[id(node)]() if id(node) in self._sources else node
-            inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in moved.inputs)
+            inputs = tuple(Edge(nodes[id(edge.node)], edge.output) for edge in moved.inputs)
             moved = msgspec.structs.replace(moved, inputs=inputs)
             # Computed now, inputs first, so that no digest recurses deeper than one node.
             unique[moved.digest] = _same(unique.get(moved.digest), moved)
-            settled[id(node)] = moved
+            nodes[id(node)] = moved
         merged: dict[str, Node] = {}
         for digest, node in unique.items():
             inputs = tuple(Edge(merged[edge.node.digest], edge.output) for edge in node.inputs)
             merged[digest] = msgspec.structs.replace(node, inputs=inputs)
             _ = merged[digest].digest
-        return Edge(merged[settled[id(root.node)].digest], root.output)
+        return Edge(merged[nodes[id(root.node)].digest], root.output)
 
 
 def _same(earlier: Node | None, later: Node) -> Node:
@@ -243,5 +243,5 @@ def _places(node: Node) -> tuple[SourceRange, ...]:
 
 def _follow(paths: Iterable[str]) -> str:
     """Return `local.followpaths` for absolute paths: relative and sorted, "" when everything is read."""
-    wanted: Sequence[str] = sorted({path.lstrip("/") for path in paths})
-    return "" if not wanted or "" in wanted else dumps(wanted).decode()
+    unique: Sequence[str] = sorted({path.lstrip("/") for path in paths})
+    return "" if not unique or "" in unique else dumps(unique).decode()

@@ -139,10 +139,10 @@ def _with_query(parsed: GitRef, query: str) -> GitRef:
     )
 
 
-def _agree(name: str, given: str, queried: str) -> str:
-    if given and queried and given != queried:
-        raise DockerfileError(f"{name} conflicts: {quote(given)} vs {quote(queried)}")
-    return queried or given
+def _agree(name: str, value: str, queried: str) -> str:
+    if value and queried and value != queried:
+        raise DockerfileError(f"{name} conflicts: {quote(value)} vs {quote(queried)}")
+    return queried or value
 
 
 def _flag(values: dict[str, str], key: str) -> bool | None:

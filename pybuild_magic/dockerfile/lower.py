@@ -206,11 +206,11 @@ def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
     state = stage_of(stage, base_name, number)
     state.outline.args.update(lowering.meta_args)
     if stage.base.platform:
-        state.platform, more = _platform(lowering, stage.base)
-        used |= more
+        state.platform, arguments = _platform(lowering, stage.base)
+        used |= arguments
     if stage.name:
-        wanted = state.platform or (None if lowering.implicit_platform else lowering.platform)
-        state.named_context = find_named(lowering.options, stage.name, wanted)
+        platform = state.platform or (None if lowering.implicit_platform else lowering.platform)
+        state.named_context = find_named(lowering.options, stage.name, platform)
     lowering.graph.add(state)
     if state.named_context:
         state.base = None
@@ -350,15 +350,15 @@ def _scanned(lowering: Lowering, target: StageState) -> Iterator[tuple[str, Edge
 
 def _with_platform(config: ImageConfig, lowering: Lowering) -> ImageConfig:
     """Return the config for the requested platform; without one, for its own platform in normal form."""
-    own, wanted = config.platform, lowering.platform
+    own, target = config.platform, lowering.platform
     if not lowering.implicit_platform:
-        same = (wanted.os, wanted.architecture) == (own.os, own.architecture)
+        same = (target.os, target.architecture) == (own.os, own.architecture)
         own = Platform(
-            architecture=wanted.architecture,
-            os=wanted.os,
-            os_version=wanted.os_version or (own.os_version if same else ""),
-            os_features=wanted.os_features or own.os_features,
-            variant=wanted.variant or (own.variant if same else ""),
+            architecture=target.architecture,
+            os=target.os,
+            os_version=target.os_version or (own.os_version if same else ""),
+            os_features=target.os_features or own.os_features,
+            variant=target.variant or (own.variant if same else ""),
         )
     own = platforms.normalise(own)
     return msgspec.structs.replace(

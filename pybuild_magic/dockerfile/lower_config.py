@@ -228,9 +228,9 @@ def _check_format(step: Step, instruction: df.Env | df.Label, pair: df.KeyValue)
         step.checks.found(rules.LEGACY_KEY_VALUE_FORMAT, step.location, instruction.keyword)
 
 
-def _check_secret(step: Step, what: str, name: str) -> None:
+def _check_secret(step: Step, keyword: str, name: str) -> None:
     if _SECRET.search(name) and not _NO_SECRET.search(name):
-        step.checks.found(rules.SECRETS_USED_IN_ARG_OR_ENV, step.location, what, quote(name))
+        step.checks.found(rules.SECRETS_USED_IN_ARG_OR_ENV, step.location, keyword, quote(name))
 
 
 def _check_given_once(step: Step, instruction: df.Cmd | df.Entrypoint | df.Healthcheck) -> None:

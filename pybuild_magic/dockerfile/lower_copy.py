@@ -142,8 +142,8 @@ def _check_ignored(step: Step, instruction: Add | Copy, text: str) -> None:
     if path in (".", "/") and not {"*", "**", "**/*"} & set(ignored.patterns):
         return  # the root of the context is not a file; only these exclude everything in it
     if ignored.matches(path):
-        what = "Add" if isinstance(instruction, Add) else "Copy"
-        step.checks.found(COPY_IGNORED_FILE, step.location, what, quote(path))
+        keyword = "Add" if isinstance(instruction, Add) else "Copy"
+        step.checks.found(COPY_IGNORED_FILE, step.location, keyword, quote(path))
 
 
 def _local(step: Step, instruction: Add | Copy, template: FileCopy, text: str) -> Part:

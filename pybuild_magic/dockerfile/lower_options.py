@@ -79,13 +79,13 @@ def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
     """
     if parse_bool(attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP", "")):
         raise UsageError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')
-    wanted = tuple(platforms.normalise(platforms.parse(text)) for text in attrs.get("platform", "").split(",") if text)
+    targets = tuple(platforms.normalise(platforms.parse(text)) for text in attrs.get("platform", "").split(",") if text)
     multi = attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM") or attrs.get("multi-platform") or ""
-    asked = parse_bool(multi)
-    if multi and asked is None:
+    setting = parse_bool(multi)
+    if multi and setting is None:
         raise UsageError(f"invalid boolean value for multi-platform: {multi}")
-    several = len(wanted) > 1 if asked is None else asked
-    if len(wanted) > 1 and not several:
+    several = len(targets) > 1 if setting is None else setting
+    if len(targets) > 1 and not several:
         raise UsageError("conflicting config: returning multiple target platforms is not allowed")
     mode = attrs.get("image-resolve-mode") or "default"
     if mode not in _RESOLVE_MODES:
@@ -99,7 +99,7 @@ def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
         raise UsageError(f"failed to parse shm size: {shm_size} is not a number of bytes")
     return LowerOptions(
         target=attrs.get("target", ""),
-        platforms=wanted,
+        platforms=targets,
         multi_platform=several,
         build_args=_with_prefix(attrs, "build-arg:"),
         labels=_with_prefix(attrs, "label:"),

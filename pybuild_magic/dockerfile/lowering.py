@@ -77,8 +77,8 @@ class Lowering:
 
     def _check_names(self, stage: StageState, instruction: Instruction, unmatched: frozenset[str]) -> None:
         for name in sorted(unmatched - stage.build_args.keys() - NOT_IN_ENV):
-            near = nearest(name, stage.state.env, case_sensitive=True)
-            hint = f" (did you mean ${near}?)" if near else ""
+            suggestion = nearest(name, stage.state.env, case_sensitive=True)
+            hint = f" (did you mean ${suggestion}?)" if suggestion else ""
             self.checks.under(instruction.comments).found(UNDEFINED_VAR, instruction.location, name, hint)
 
     def expand_global(self, instruction: Arg | From, word: str, env: Mapping[str, str]) -> Expansion:

@@ -61,13 +61,13 @@ def csv_fields(text: str) -> list[str]:
         position = match.end()
         if not match["end"]:
             return fields
-    fault, what = text.index('"', position), 'bare " in non-quoted-field'
+    fault, problem = text.index('"', position), 'bare " in non-quoted-field'
     if opened := _OPENED.match(text, position):
-        what = 'extraneous or missing " in quoted-field'
+        problem = 'extraneous or missing " in quoted-field'
         unclosed = opened.end() == len(text)
         fault = text.rindex('"') + 1 if unclosed else opened.end()
     column = len(text[:fault].encode("utf-8", "surrogatepass")) + 1
-    raise DockerfileError(f"parse error on line 1, column {column}: {what}")
+    raise DockerfileError(f"parse error on line 1, column {column}: {problem}")
 
 
 def check_mount(text: str) -> None:
@@ -134,11 +134,11 @@ def parse_device(text: str) -> Device:
     return Device(name, required)
 
 
-def _fields(text: str, what: str) -> list[str]:
+def _fields(text: str, subject: str) -> list[str]:
     try:
         return csv_fields(text)
     except DockerfileError as error:
-        raise DockerfileError(f"failed to parse csv {what}: {error.message}") from None
+        raise DockerfileError(f"failed to parse csv {subject}: {error.message}") from None
 
 
 def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:

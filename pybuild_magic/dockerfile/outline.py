@@ -98,5 +98,5 @@ def _needed(target: StageState) -> list[StageState]:
     return needed
 
 
-def _by_line(needed: dict[str, Needed]) -> tuple[Needed, ...]:
-    return tuple(sorted(needed.values(), key=lambda argument: (argument.location.start, argument.name)))
+def _by_line(arguments: dict[str, Needed]) -> tuple[Needed, ...]:
+    return tuple(sorted(arguments.values(), key=lambda argument: (argument.location.start, argument.name)))

@@ -169,10 +169,10 @@ class _Parser:
         if "<<" not in line:
             return ()
         try:
-            begun = heredocs_of(line)
+            openings = heredocs_of(line)
         except DockerfileError as error:
             raise error.at(self._range(start)) from None
-        return tuple(self._heredoc(heredoc, start) for heredoc in begun)
+        return tuple(self._heredoc(heredoc, start) for heredoc in openings)
 
     def _heredoc(self, heredoc: Heredoc, start: int) -> Heredoc:
         data: list[str] = []

@@ -9,7 +9,7 @@ from ..oci.platform import Platform
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
-def platform_args(build: Platform, target: Platform, stage: str, given: Mapping[str, str]) -> dict[str, str]:
+def platform_args(build: Platform, target: Platform, stage: str, overrides: Mapping[str, str]) -> dict[str, str]:
     """Return BUILDPLATFORM … TARGETSTAGE, for FROM and for ARGs of these names. `given` build args take precedence.
 
     `stage` is the name of the stage being built, "" when it has none.
@@ -27,15 +27,15 @@ def platform_args(build: Platform, target: Platform, stage: str, given: Mapping[
         "TARGETVARIANT": target.variant,
         "TARGETSTAGE": stage or "default",
     }
-    return {name: given.get(name, value) for name, value in values.items()}
+    return {name: overrides.get(name, value) for name, value in values.items()}
 
 
-def proxy_env(given: Mapping[str, str]) -> tuple[str, ...]:
+def proxy_env(build_args: Mapping[str, str]) -> tuple[str, ...]:
     """Return `NAME=value` for each proxy build arg, in upper and lower case, which only RUN sees.
 
     They are part of neither the image nor a cache key, so a build behind a proxy makes the same image.
     """
-    values = {name.lower(): given[name] for name in sorted(given) if name.lower() in _PROXIES}
+    values = {name.lower(): build_args[name] for name in sorted(build_args) if name.lower() in _PROXIES}
     return tuple(
         f"{spelling}={values[name]}" for name in _PROXIES if values.get(name) for spelling in (name.upper(), name)
     )

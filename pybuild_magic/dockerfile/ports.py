@@ -63,9 +63,9 @@ def _check_ip(text: str) -> None:
             raise DockerfileError(f"invalid IP address: {text}") from None
 
 
-def _range(text: str, what: str) -> tuple[int, int]:
+def _range(text: str, subject: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     least, most = (integer(part, 0, 65535) for part in ((first, last) if dash else (first, first)))
     if least is None or most is None or least > most:
-        raise DockerfileError(f"invalid {what}: {text}")
+        raise DockerfileError(f"invalid {subject}: {text}")
     return least, most

@@ -153,8 +153,8 @@ class _Reading:
             return self._add(self._double_quoted())
         self.position += 1
         if char == self.lexer.escape:
-            kept = char if self.raw_escapes else ""
-            return self._add(kept + self.next())
+            backslash = char if self.raw_escapes else ""
+            return self._add(backslash + self.next())
         if char in SPACES:
             self._end_word()
             return char

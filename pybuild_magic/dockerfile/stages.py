@@ -123,8 +123,8 @@ class StageGraph:
         if isinstance(reader, Copy) and name.isascii() and name.removeprefix("-").isdecimal():
             number = integer(name)
             if number is None or not 0 <= number < len(self.stages):
-                shown = name if number is None else number
-                raise DockerfileError(f"invalid stage index {shown}", location=reader.location)
+                label = name if number is None else number
+                raise DockerfileError(f"invalid stage index {label}", location=reader.location)
             return self.stages[number]
         stage = self.find(name)
         if stage is not None:

@@ -61,8 +61,8 @@ def read_cell(text: str) -> BuildCell | None:
     line, newline, body = text[match.end() :].partition("\n")
     head = text.count("\n", 0, match.end()) + 1
     while newline and line.endswith("\\"):
-        more, newline, body = body.partition("\n")
-        line, head = f"{line[:-1]} {more}", head + 1
+        continuation, newline, body = body.partition("\n")
+        line, head = f"{line[:-1]} {continuation}", head + 1
     return BuildCell(match[1], line, head, body)
 
 

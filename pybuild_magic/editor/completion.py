@@ -63,10 +63,10 @@ def complete(
         return None
     in_line = before.magic == "%build" or cell.count("\n", 0, offset) < whole.head
     if in_line:
-        offered = complete_line(before, read_draft(whole.body), names or {}, commands or {}, operands)
+        offer = complete_line(before, read_draft(whole.body), names or {}, commands or {}, operands)
     else:
-        offered = NOTHING if whole.is_script else _Body(whole, before.body, names or {}).complete()
-    return msgspec.structs.replace(offered, fragment=cell[offset - len(offered.fragment) : offset])
+        offer = NOTHING if whole.is_script else _Body(whole, before.body, names or {}).complete()
+    return msgspec.structs.replace(offer, fragment=cell[offset - len(offer.fragment) : offset])
 
 
 class _Body:
@@ -150,12 +150,12 @@ class _Body:
 
     def _mount(self, value: str) -> Offer:
         *done, field = value.split(",")
-        given = fields(done)
+        values = fields(done)
         key, equals, text = field.partition("=")
-        kind = given.get("type", "bind")
+        kind = values.get("type", "bind")
         if not equals:
-            keys = [] if "type" in given else ["type"]
-            keys += [key for key in _MOUNT_KEYS.get(kind, ()) if key not in given]
+            keys = [] if "type" in values else ["type"]
+            keys += [key for key in _MOUNT_KEYS.get(kind, ()) if key not in values]
             return offer(key, [(key if key in _BARE else f"{key}=", "option", "") for key in keys])
         if key == "type":
             return offer(text, [(kind, "mount", "") for kind in MOUNT_TYPES])
@@ -163,7 +163,7 @@ class _Body:
             return offer(text, [(sharing, "value", "") for sharing in SHARINGS])
         if key == "from":
             return offer(text, [(stage, "stage", "") for stage in self._scope.stages])
-        if key in ("source", "src") and kind == "bind" and "from" not in given:
+        if key in ("source", "src") and kind == "bind" and "from" not in values:
             return self._files(text)
         return NOTHING
 

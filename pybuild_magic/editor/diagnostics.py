@@ -95,11 +95,11 @@ class _Diagnosis:
 
     def _check(self, options: BuildOptions) -> None:
         body = self._cell.body
-        given = options.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
-        wanted = read_directives(body, "Dockerfile").check.partition(" ")[0] if given is None else given
+        override = options.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
+        directive = read_directives(body, "Dockerfile").check.partition(" ")[0] if override is None else override
         findings: list[Finding] = []
         try:
-            checks = Checks(parse_check_options(wanted), findings.append)
+            checks = Checks(parse_check_options(directive), findings.append)
             dockerfile = parse(body, checks=checks)
             lower = self._lower_options(options)
             compile(dockerfile, lower, KnownImages(), checks, every_stage=not lower.target)
@@ -148,10 +148,10 @@ class _Diagnosis:
         lines = range(start, min(end, len(self._lines)) + 1)
         for quoted in _QUOTED.finditer(message):
             word = str(quoted[quoted.lastindex or 0]).replace('\\"', '"')
-            shown = re.escape(word) if word[0] != "$" else rf"\$\{{?{re.escape(word[1:])}"
+            escaped = re.escape(word) if word[0] != "$" else rf"\$\{{?{re.escape(word[1:])}"
             for number in lines:
                 text = self._lines[number - 1]
-                if match := re.search(rf"(?<![\w-]){shown}(?![\w-])", text):
+                if match := re.search(rf"(?<![\w-]){escaped}(?![\w-])", text):
                     return number, _units(text[: match.start()]), _units(text[: match.end()])
         start = min(start, len(self._lines))
         text = self._lines[start - 1]

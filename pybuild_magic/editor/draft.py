@@ -75,10 +75,10 @@ def _skip_heredocs(instruction: str, lines: Sequence[str], number: int) -> tuple
     if "<<" not in instruction or not _HEREDOC_KEYWORD.match(instruction):
         return number, False
     try:
-        begun = heredocs_of(instruction)
+        openings = heredocs_of(instruction)
     except DockerfileError:
         return number, False
-    for heredoc in begun:
+    for heredoc in openings:
         while number < len(lines):
             line = lines[number]
             number += 1

@@ -69,8 +69,8 @@ def help_at(cell: str, offset: int, flags_after: FlagsAfter = lambda _: OPTIONS)
         return _help_of_line(words, here[0], column - here.start(), flags)
     if build_cell.is_script:
         return None
-    near = re.finditer(r"--[\w-]+|[A-Za-z]+", line)
-    word = next((match[0] for match in near if match.start() <= column <= match.end()), "")
+    suggestion = re.finditer(r"--[\w-]+|[A-Za-z]+", line)
+    word = next((match[0] for match in suggestion if match.start() <= column <= match.end()), "")
     for statement in read_draft(build_cell.body):
         words = statement.text.split()
         if words and statement.start <= number + 1 - build_cell.head <= statement.end:
@@ -92,8 +92,8 @@ def _help_of_line(words: Sequence[str], word: str, column: int, flags: Sequence[
     owner = flag or before
     if not isinstance(owner, Option) or owner.field != "outputs":
         return None
-    begun = word[:column].count(",")
-    field = value.split(",")[begun] if begun <= value.count(",") else ""
+    position = word[:column].count(",")
+    field = value.split(",")[position] if position <= value.count(",") else ""
     kind = fields(value.split(",")).get("type", "")
     about = attribute_docs(kind).get(field.partition("=")[0], "")
     return Help(f"type={kind},{field.partition('=')[0]}=…", about, EXPORTERS) if about else None
@@ -104,8 +104,8 @@ def _help(words: list[str], word: str) -> Help | None:
     keyword = keywords[-1]
     if word.startswith("--"):
         text = FLAGS.get(keyword, {}).get(word[2:])
-        given = any(other.partition("=")[0] == word for other in words)
-        return Help(f"{keyword} {word}=…", text, f"{REFERENCE}#{keyword.lower()}") if text and given else None
+        is_set = any(other.partition("=")[0] == word for other in words)
+        return Help(f"{keyword} {word}=…", text, f"{REFERENCE}#{keyword.lower()}") if text and is_set else None
     if word.upper() not in keywords or word.upper() not in INSTRUCTIONS:
         return None
     entry = INSTRUCTIONS[word.upper()]

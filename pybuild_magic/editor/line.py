@@ -98,15 +98,15 @@ def _value(flag: Option, value: str, draft: Sequence[Statement]) -> Offer:
 def _output(value: str) -> Offer:
     """Return `type=` and every attribute of that exporter, from its table."""
     *done, field = value.split(",")
-    given = fields(done)
+    values = fields(done)
     key, equals, text = field.partition("=")
-    kind = given.get("type", "")
+    kind = values.get("type", "")
     if not equals and not kind:
         return offer(field, [("type=", "attribute", "The exporter."), ("dest=", "attribute", "Where it writes to.")])
     if key == "type" and equals:
         return offer(text, [(kind, "exporter", exporters.get(kind).name) for kind in EXPORTERS])
     if not equals:
-        free = ((name, doc) for name, doc in attribute_docs(kind).items() if name not in given)
+        free = ((name, doc) for name, doc in attribute_docs(kind).items() if name not in values)
         return offer(key, [(f"{name}=", re.split("[,:]", doc)[0], doc) for name, doc in free])
     attribute = next((attribute for attribute in _attributes(kind) if attribute.name == key), None)
     if key == "dest":
@@ -128,8 +128,8 @@ def _attributes(kind: str) -> tuple[Attribute, ...]:
 
 def _about(attribute: Attribute) -> str:
     default = str(attribute.default).lower() if isinstance(attribute.default, bool) else attribute.default
-    shown = f", {default} when not given" if default not in (None, "", ()) else ""
-    return f"{attribute.kind}{shown}: {attribute.doc}"
+    default_note = f", {default} when not given" if default not in (None, "", ()) else ""
+    return f"{attribute.kind}{default_note}: {attribute.doc}"
 
 
 def _secret(value: str, draft: Sequence[Statement]) -> Offer:
@@ -159,8 +159,8 @@ def files_here(word: str, *, folders: bool = False) -> Offer:
     if word.startswith("~"):
         root, rest = str(Path.home()), word.removeprefix("~").lstrip("/")
     try:
-        offered = paths(DirSource(root), rest)
+        offer = paths(DirSource(root), rest)
     except BuildError:
         return NOTHING
-    items = tuple(item for item in offered.items if not folders or item.kind == "folder")
-    return Offer(offered.fragment, items)
+    items = tuple(item for item in offer.items if not folders or item.kind == "folder")
+    return Offer(offer.fragment, items)

@@ -39,23 +39,23 @@ def fields(parts: Iterable[str]) -> dict[str, str]:
 
 def offer(fragment: str, known: Iterable[tuple[str, str, str]]) -> Offer:
     """Return the (text, kind, doc) triples that begin with the fragment, in order, each once."""
-    wanted = fragment.lower()
-    fits = {text: Item(text, kind, doc) for text, kind, doc in known if text.lower().startswith(wanted)}
+    prefix = fragment.lower()
+    fits = {text: Item(text, kind, doc) for text, kind, doc in known if text.lower().startswith(prefix)}
     return Offer(fragment, tuple(fits.values())[:_MOST])
 
 
 def paths(source: LocalDir, word: str, is_wanted: Callable[[str], bool] = lambda path: True) -> Offer:  # noqa: ARG005
     """Return the files of a directory whose paths begin with the word; a directory ends in `/`."""
-    folder, slash, begun = word.rpartition("/")
+    folder, slash, prefix = word.rpartition("/")
     inside = "/".join(part for part in folder.split("/") if part not in ("", "."))
     items: list[tuple[str, str, str]] = []
     try:
         for name in source.names(inside) if ".." not in inside.split("/") else ():
             path = f"{inside}/{name}" if inside else name
-            status = source.stat(path) if is_wanted(path) and (begun.startswith(".") or name[0] != ".") else None
+            status = source.stat(path) if is_wanted(path) and (prefix.startswith(".") or name[0] != ".") else None
             if status is not None:
                 is_folder = st.S_ISDIR(status.mode)
                 items.append((name + "/" * is_folder, "folder" if is_folder else "file", ""))
     except (BuildError, OSError):
         return NOTHING
-    return offer(begun, items) if slash or items else NOTHING
+    return offer(prefix, items) if slash or items else NOTHING

@@ -128,11 +128,16 @@ def release_of(files: Tree, folders: Sequence[str]) -> str:
 
 def _release(files: Tree, interpreter: _Interpreter) -> str:
     """Return the exact version of an interpreter, which is a text in its program or in its shared library."""
-    told = re.compile(rb"\0(" + re.escape(interpreter.version).encode() + rb"\.\d+(?:(?:a|b|rc)\d+)?)\+?\0")
+    pattern = re.compile(rb"\0(" + re.escape(interpreter.version).encode() + rb"\.\d+(?:(?:a|b|rc)\d+)?)\+?\0")
     folder = posixpath.dirname(interpreter.library)
     for path in (interpreter.place, f"{folder}/libpython{interpreter.version}.so.1.0"):
         entry = files.get(_followed(files, path))
-        if entry is not None and entry.is_file and entry.size <= _LARGEST and (match := told.search(files.read(entry))):
+        if (
+            entry is not None
+            and entry.is_file
+            and entry.size <= _LARGEST
+            and (match := pattern.search(files.read(entry)))
+        ):
             return match[1].decode()
     return ""
 
@@ -145,8 +150,8 @@ def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]
             place = f"/{_followed(files, f'{folder}/{name}')}"
             libraries = _libraries(files, posixpath.dirname(posixpath.dirname(place)))
             # The name of the program that links lead to has the version; if not, a single library directory tells it.
-            told = [match[1] for text in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(text))]
-            version = told[0] if told else next(iter(libraries)) if len(libraries) == 1 else ""
+            versions = [match[1] for text in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(text))]
+            version = versions[0] if versions else next(iter(libraries)) if len(libraries) == 1 else ""
             if version in libraries and files.get(place[1:]) is not None:
                 program = name if folder in folders else f"{folder}/{name}"
                 yield _Interpreter(program, version, libraries[version], place)

@@ -69,9 +69,9 @@ def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[
         for name, distribution in environment.items()
         if distribution.installer != "conda" and name not in by_conda
     }
-    wanted = () if "ipykernel" in by_conda else ("ipykernel",)
+    additions = () if "ipykernel" in by_conda else ("ipykernel",)
     with closing(Indexes(settings)) as indexes:
-        above = complete(rest, wanted, target, indexes)
+        above = complete(rest, additions, target, indexes)
         locked = lock(above, target, indexes)
     recipe = Recipe(
         base=Base(image=options.base or BASE, python=""),
@@ -103,10 +103,10 @@ def _dockerfile(recipe: Any, packages: tuple[CondaPackage, ...], apt: tuple[str,
     from .kernel_dockerfile import Recipe
 
     assert isinstance(recipe, Recipe)
-    asked = " ".join(package.name for package in packages if package.requested)
+    requested = " ".join(package.name for package in packages if package.requested)
     lines = [
         f"# {len(packages)} packages of conda, by URL and digest. These were asked for:",
-        f"#   {asked}",
+        f"#   {requested}",
         f"FROM {recipe.base.image} AS environment",
         "USER root",
         "COPY explicit.txt .",

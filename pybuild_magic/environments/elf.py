@@ -61,15 +61,15 @@ def libraries(distributions: Iterable[Distribution], base: Tree | None = None) -
     `base` is the file system of the base image; without it, libraries that every Debian has count as present.
     """
     paths = {distribution.name: [*_objects(distribution)] for distribution in distributions}
-    brought = {path.name for objects in paths.values() for path in objects}
+    bundled = {path.name for objects in paths.values() for path in objects}
     there = _names(base) if base is not None else _OF_DEBIAN
     lacking: dict[str, str] = {}
     for name, objects in paths.items():
         for library in sorted({library for path in objects for library in needed(path)}):
-            if library not in brought and library not in there and not _LOADER.fullmatch(library):
+            if library not in bundled and library not in there and not _LOADER.fullmatch(library):
                 lacking.setdefault(library, name)
     places = _places() if lacking else {}
-    return tuple(Library(name, who, _package(name, places)) for name, who in sorted(lacking.items()))
+    return tuple(Library(name, user, _package(name, places)) for name, user in sorted(lacking.items()))
 
 
 def needed(path: Path) -> tuple[str, ...]:
@@ -104,10 +104,10 @@ def _places() -> dict[str, str]:
     """Return the paths of libraries known to this machine's loader, by name."""
     program = shutil.which("ldconfig") or "/sbin/ldconfig"
     try:
-        said = subprocess.run([program, "-p"], capture_output=True, text=True, check=False).stdout
+        output = subprocess.run([program, "-p"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return {}
-    return {match[1]: match[2] for match in re.finditer(r"^\s*(\S+) \(.*\) => (\S+)$", said, re.MULTILINE)}
+    return {match[1]: match[2] for match in re.finditer(r"^\s*(\S+) \(.*\) => (\S+)$", output, re.MULTILINE)}
 
 
 def _package(name: str, places: dict[str, str]) -> str:
@@ -116,7 +116,7 @@ def _package(name: str, places: dict[str, str]) -> str:
     if dpkg and place:
         # /lib is a link to /usr/lib, and dpkg knows a file under only one of these paths.
         for path in dict.fromkeys((place, str(Path(place).resolve().parent / name), str(Path(place).resolve()))):
-            said = subprocess.run([dpkg, "-S", path], capture_output=True, text=True, check=False)
-            if said.returncode == 0:
-                return said.stdout.split(":")[0].split(",")[0].strip()
+            answer = subprocess.run([dpkg, "-S", path], capture_output=True, text=True, check=False)
+            if answer.returncode == 0:
+                return answer.stdout.split(":")[0].split(",")[0].strip()
     return _PACKAGES.get(name, "")

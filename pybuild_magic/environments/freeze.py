@@ -90,11 +90,11 @@ def freeze(
     options = _checked(options, arguments)
     if by_lock := freeze_by_lock(options):
         return by_lock
-    chosen = target(options.python, options.platform)
+    goal = target(options.python, options.platform)
     everything = installed(paths)
-    environment, notes = _kept(everything, options, code, chosen, paths)
+    environment, notes = _kept(everything, options, code, goal, paths)
     installer = options.installer or _installer(everything)
-    notes += [f"The environment is inconsistent: {sentence}" for sentence in conflicts(environment, chosen)]
+    notes += [f"The environment is inconsistent: {sentence}" for sentence in conflicts(environment, goal)]
     if installer == "conda":
         if options.lock == pylock.NAME:
             raise UsageError(
@@ -102,17 +102,17 @@ def freeze(
             )
         from .conda import freeze_conda
 
-        return freeze_conda(options, environment, tuple(notes), chosen)
-    with opened(options.base or f"python:{chosen.python}-slim", chosen) as base:
+        return freeze_conda(options, environment, tuple(notes), goal)
+    with opened(options.base or f"python:{goal.python}-slim", goal) as base:
         needed = libraries(environment.values(), base.files)
     if base.release:
-        chosen = msgspec.structs.replace(chosen, release=base.release)
-        notes += _other_release(base, chosen)
+        goal = msgspec.structs.replace(goal, release=base.release)
+        notes += _other_release(base, goal)
     settings = configuration()
     # Each installer has its own indexes: pip installs uv, and uv the rest.
     with closing(Indexes(configuration(uv=True) if installer == "uv" else settings)) as indexes:
-        environment = complete(environment, (KERNEL,), chosen, indexes)
-        locked = lock(environment, chosen, indexes)
+        environment = complete(environment, (KERNEL,), goal, indexes)
+        locked = lock(environment, goal, indexes)
     _check_apt(base, options, locked)
     named = (*options.apt, *(library.package for library in needed if library.package))
     packages = tuple(dict.fromkeys(named)) if base.has_apt else ()
@@ -120,12 +120,12 @@ def freeze(
     requested = [distribution.name for distribution in environment.values() if distribution.requested]
     recipe = Recipe(
         base=base,
-        target=chosen,
+        target=goal,
         lock=locked,
         requested=requested or list(environment),
         configuration=_merged(settings) if installer == "uv" else settings,
         installer=installer,
-        installers=_installers(installer, options, locked, chosen, settings),
+        installers=_installers(installer, options, locked, goal, settings),
         hashes=options.hashes,
         pylock=options.lock == pylock.NAME,
         packages=packages,
@@ -177,7 +177,7 @@ def _kept(
     everything: Environment,
     options: FreezeOptions,
     code: Sequence[str],
-    chosen: Target,
+    goal: Target,
     paths: Sequence[str] | None,
 ) -> tuple[Environment, list[str]]:
     """Return the contents of the image, with notes on how they were determined."""
@@ -194,11 +194,11 @@ def _kept(
     imports = imports_of(sources)
     use = used(imports, everything, providers(paths))
     names = [*use.distributions, *([KERNEL] if KERNEL in everything else [])]
-    asked = {
+    requested = {
         name: msgspec.structs.replace(distribution, requested=name in use.distributions)
-        for name, distribution in closure(names, everything, chosen).items()
+        for name, distribution in closure(names, everything, goal).items()
     }
-    return asked, [*_doubts(imports), *_elsewhere(use.elsewhere)]
+    return requested, [*_doubts(imports), *_elsewhere(use.elsewhere)]
 
 
 def _doubts(imports: Imports) -> list[str]:
@@ -216,16 +216,16 @@ def _elsewhere(modules: Sequence[str]) -> list[str]:
 def _lacking(needed: Sequence[Library], base: Base) -> list[str]:
     """Return a sentence for each library that nothing in the Dockerfile provides."""
     if base.has_apt:
-        why = "its Debian package is unknown: name it with --apt"
+        reason = "its Debian package is unknown: name it with --apt"
     else:
-        why = f"{base.image} has neither the library nor apt: COPY it there, or use another base"
+        reason = f"{base.image} has neither the library nor apt: COPY it there, or use another base"
     missing = [library for library in needed if not (library.package and base.has_apt)]
-    return [f"{library.needed_by} needs {library.name}, and {why}." for library in missing]
+    return [f"{library.needed_by} needs {library.name}, and {reason}." for library in missing]
 
 
-def _other_release(base: Base, chosen: Target) -> list[str]:
+def _other_release(base: Base, goal: Target) -> list[str]:
     here = platform.python_version()
-    if chosen.version != sys.version_info[:2] or base.release == here:
+    if goal.version != sys.version_info[:2] or base.release == here:
         return []
     return [f"This kernel has Python {here}, and the base image {base.image} has {base.release}."]
 

@@ -89,11 +89,11 @@ class Indexes:
         With a `version`, only those of that version: a page may list thousands. Raises SourceError when an index does
         not answer.
         """
-        wanted = _version(version)
+        parsed = _version(version)
         files = tuple(file for look in self._places(project, version) for file in look())
         if version and not files:  # its name may spell the version differently
             files = tuple(file for look in self._places(project, "") for file in look())
-        return tuple(file for file in files if file.version == wanted) if wanted else files
+        return tuple(file for file in files if file.version == parsed) if parsed else files
 
     def metadata(self, file: File) -> str:
         """Return the METADATA of a wheel. Raises SourceError."""
@@ -153,8 +153,8 @@ class Indexes:
                 if response.status in (404, 410):
                     return None
                 if response.status != 200:
-                    why = "refuses these credentials" if response.status in (401, 403) else f"said {response.status}"
-                    raise SourceError(f"The package index {host} {why}.", hint="Check the index-url of pip or uv.")
+                    reason = "refuses these credentials" if response.status in (401, 403) else f"said {response.status}"
+                    raise SourceError(f"The package index {host} {reason}.", hint="Check the index-url of pip or uv.")
                 data = bytearray()
                 while part := response.read(1 << 20, decode=True):
                     data += part
@@ -250,7 +250,7 @@ def _in_directory(folder: Path, project: str, part: str) -> list[File]:
     return files
 
 
-def _file(filename: str, url: str, project: str, **more: Any) -> File | None:
+def _file(filename: str, url: str, project: str, **fields: Any) -> File | None:
     """Return the file for a name, if it is a distribution of the project."""
     try:
         if filename.endswith(".whl"):
@@ -261,7 +261,7 @@ def _file(filename: str, url: str, project: str, **more: Any) -> File | None:
         return None
     if name != project:
         return None
-    return File(filename, url, version, filename.endswith(".whl"), **more)
+    return File(filename, url, version, filename.endswith(".whl"), **fields)
 
 
 def _version(text: str) -> Version | None:

@@ -120,14 +120,14 @@ def _of(recorded: importlib.metadata.Distribution) -> Distribution | None:
     )
 
 
-def distribution_of(text: str, **more: Any) -> Distribution | None:
+def distribution_of(text: str, **fields: Any) -> Distribution | None:
     """Return the distribution in a metadata file; None for one without a name or a version."""
     headers = email.parser.HeaderParser().parsestr(text)
     name, version = str(headers.get("Name", "")).strip(), str(headers.get("Version", "")).strip()
     if not re.fullmatch(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", name) or not version:
         return None
     requires = tuple(str(value) for value in headers.get_all("Requires-Dist", []))
-    return Distribution(normalised(name), version, requires=requires, **more)
+    return Distribution(normalised(name), version, requires=requires, **fields)
 
 
 class _Document(msgspec.Struct):
@@ -161,14 +161,14 @@ def _with_requests(environment: dict[str, Distribution]) -> dict[str, Distributi
     """Mark distributions that no other needs as requested, where no installer recorded that."""
     if any(distribution.requested for distribution in environment.values()):
         return environment
-    needed = {
+    dependencies = {
         normalised(match[0])
         for distribution in environment.values()
         for text in distribution.requires
         if (match := _NAME.match(text))
     }
     return {
-        name: distribution if name in needed else msgspec.structs.replace(distribution, requested=True)
+        name: distribution if name in dependencies else msgspec.structs.replace(distribution, requested=True)
         for name, distribution in environment.items()
     }
 

@@ -140,8 +140,8 @@ def quoted(value: str) -> str:
 def _run(recipe: Recipe, *commands: str, mounts: Sequence[str] = (), network: bool = True) -> str:
     """Return a RUN with the secrets and the cache of the installer, and one command on each line."""
     cache = f"type=cache,target={_CACHES[recipe.installer]}"
-    given = [*mounts, *((cache, *(secret.mount for secret in recipe.configuration.secrets)) if network else ())]
-    words = [*(f"--mount={mount}" for mount in given)]
+    all_mounts = [*mounts, *((cache, *(secret.mount for secret in recipe.configuration.secrets)) if network else ())]
+    words = [*(f"--mount={mount}" for mount in all_mounts)]
     lines = [*words, " \\\n && ".join(commands)]
     return "RUN " + " \\\n    ".join(lines)
 

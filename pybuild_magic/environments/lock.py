@@ -72,10 +72,10 @@ def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
     """Find a way to obtain each distribution again. Raises a SourceError that names all those without one."""
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(partial(_lock_one, target=target, indexes=indexes), environment.values()))
-    lost = [answer for answer in answers if isinstance(answer, str)]
-    if lost:
+    failures = [answer for answer in answers if isinstance(answer, str)]
+    if failures:
         raise SourceError(
-            "\n".join(lost),
+            "\n".join(failures),
             hint="Install a version that an index has, or leave it out: --only-imports keeps just the notebook's "
             "imports.",
         )
@@ -83,13 +83,13 @@ def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
     return Lock(tuple(locked for locked, _ in pairs), tuple(note for _, note in pairs if note))
 
 
-def complete(environment: Environment, wanted: Sequence[str], target: Target, indexes: Indexes) -> Environment:
+def complete(environment: Environment, names: Sequence[str], target: Target, indexes: Indexes) -> Environment:
     """Add `wanted`, and dependencies that only the target has, in their latest matching versions.
 
     Raises SourceError for a distribution that no index has.
     """
     whole = dict(environment)
-    todo = [Requirement(text) for text in wanted if normalised(Requirement(text).name) not in whole]
+    todo = [Requirement(text) for text in names if normalised(Requirement(text).name) not in whole]
     for _ in range(_ROUNDS):
         for requirement in todo:
             name = normalised(requirement.name)
@@ -108,8 +108,8 @@ def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distr
     fitting = list(requirement.specifier.filter(versions, prereleases=None))
     if not fitting:
         raise SourceError(f"No index has a wheel of {requirement} for Python {target.python} on {target.machine}.")
-    settled = [version for version in fitting if not version.is_prerelease] or fitting
-    file = next(file for file in files if file.version == max(settled))
+    releases = [version for version in fitting if not version.is_prerelease] or fitting
+    file = next(file for file in files if file.version == max(releases))
     distribution = distribution_of(indexes.metadata(file))
     if distribution is None:
         raise SourceError(f"The metadata of {file.filename} cannot be read.")
@@ -176,8 +176,8 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
         return Locked(package, package.pinned, (file.sha256,), (file,), built=True), note or _to_build(package, target)
     choice = "choose another version of it, or of Python (--python)."
     if not any(file.suits_python(target) for file in files):
-        wanted = min(file.requires_python for file in files)
-        return f"{package.pinned} needs Python {wanted}, and not {target.python}: {choice}"
+        required = min(file.requires_python for file in files)
+        return f"{package.pinned} needs Python {required}, and not {target.python}: {choice}"
     return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: {choice}"
 
 
@@ -189,18 +189,20 @@ def _yanked(package: Distribution, files: Sequence[File]) -> str:
     reasons = [file.yanked for file in files if file.yanked is not None]
     if len(reasons) < len(files) or not reasons:
         return ""
-    why = f": {reasons[0].strip().rstrip('.')}" if reasons[0].strip() else ""
-    return f"{package.pinned} was yanked from the index{why}. It is used all the same; better install another version."
+    reason = f": {reasons[0].strip().rstrip('.')}" if reasons[0].strip() else ""
+    return (
+        f"{package.pinned} was yanked from the index{reason}. It is used all the same; better install another version."
+    )
 
 
 def _patch_level(package: Distribution, files: Sequence[File], target: Target) -> str:
     """Return a note about a distribution that is not for the target's Python, or not for all its patch levels."""
-    wanted = {file.requires_python for file in files if not file.allows(target.release or f"{target.python}.0")}
-    if not wanted or len(wanted) < len({file.requires_python for file in files}):
+    required = {file.requires_python for file in files if not file.allows(target.release or f"{target.python}.0")}
+    if not required or len(required) < len({file.requires_python for file in files}):
         return ""
     if target.release:
-        return f"{package.pinned} needs Python {min(wanted)}, and the base has {target.release}: use a newer base."
-    return f"{package.pinned} needs Python {min(wanted)}: use a base with that version or a later one."
+        return f"{package.pinned} needs Python {min(required)}, and the base has {target.release}: use a newer base."
+    return f"{package.pinned} needs Python {min(required)}: use a base with that version or a later one."
 
 
 def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:

@@ -36,14 +36,14 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, None
     report = outcome.get_result()
     if report.when != "call" and not (report.when == "setup" and report.outcome != "passed"):
         return
-    said = str(call.excinfo.value) if call.excinfo is not None else ""
+    message = str(call.excinfo.value) if call.excinfo is not None else ""
     line = {
         "notebook": str(item.path),
         "cell": getattr(item, "cell_num", 0) + 1,
         "source": item.cell.source if hasattr(item, "cell") else "",
         "outcome": report.outcome,
         "compared": bool(getattr(item, "options", {}).get("check")),
-        "differs": said == "Cell outputs differ",
+        "differs": message == "Cell outputs differ",
         "started": report.when == "call",
         "text": str(report.longrepr or "") if report.outcome == "failed" else "",
         "seconds": report.duration,

@@ -13,14 +13,14 @@ from .target import Target
 
 def requirements(distribution: Distribution, target: Target, extras: Iterable[str] = ()) -> Iterator[Requirement]:
     """Return the dependencies of a distribution on the target, with the requested extras."""
-    wanted = ("", *extras)
+    all_extras = ("", *extras)
     for text in distribution.requires:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # a distribution from before this syntax
         marker = requirement.marker
-        if marker is None or any(marker.evaluate({**target.markers, "extra": extra}) for extra in wanted):
+        if marker is None or any(marker.evaluate({**target.markers, "extra": extra}) for extra in all_extras):
             yield requirement
 
 
@@ -31,13 +31,13 @@ def closure(names: Iterable[str], environment: Environment, target: Target) -> E
     while todo:
         name = todo.pop()
         for requirement in requirements(environment[name], target, extras[name]):
-            needed = normalised(requirement.name)
-            if needed not in environment:
+            dependency = normalised(requirement.name)
+            if dependency not in environment:
                 continue
-            known = extras.get(needed)
+            known = extras.get(dependency)
             if known is None or not requirement.extras <= known:
-                extras[needed] = (known or set()) | requirement.extras
-                todo.append(needed)
+                extras[dependency] = (known or set()) | requirement.extras
+                todo.append(dependency)
     return {name: environment[name] for name in sorted(extras)}
 
 
@@ -53,14 +53,14 @@ def conflicts(environment: Environment, target: Target) -> list[str]:
     """Return a sentence for each dependency that the environment does not meet."""
     sentences: list[str] = []
     for distribution in environment.values():
-        who = f"{distribution.name} {distribution.version}"
+        subject = f"{distribution.name} {distribution.version}"
         for requirement in requirements(distribution, target):
             other = environment.get(normalised(requirement.name))
             needed = f"{requirement.name}{requirement.specifier}"
             if other is None:
-                sentences.append(f"{who} needs {needed}, which is not installed.")
+                sentences.append(f"{subject} needs {needed}, which is not installed.")
             elif not _meets(other.version, requirement):
-                sentences.append(f"{who} needs {needed}, but {other.name} {other.version} is installed.")
+                sentences.append(f"{subject} needs {needed}, but {other.name} {other.version} is installed.")
     return sentences
 
 

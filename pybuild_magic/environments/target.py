@@ -82,7 +82,7 @@ def target(python: str = "", platform: str = "") -> Target:
         if not (major == "3" and minor.isdigit()):
             raise UsageError(f"--python {python} is not a valid version.", hint="Write it as 3.12.")
         version = (3, int(minor))
-    wanted = platforms.parse(platform) if platform else platforms.host()
-    if wanted.os != "linux":
-        raise UsageError(f"Environments are made for Linux, not for {wanted.os}.")
-    return Target(version, _MACHINES.get(wanted.architecture, wanted.architecture))
+    requested = platforms.parse(platform) if platform else platforms.host()
+    if requested.os != "linux":
+        raise UsageError(f"Environments are made for Linux, not for {requested.os}.")
+    return Target(version, _MACHINES.get(requested.architecture, requested.architecture))

@@ -166,9 +166,9 @@ def _place(root: Path, number: int, name: str) -> Path:
 def _write(path: Path, document: dict[str, Any], kernels: tuple[InstalledKernel, ...]) -> None:
     """Write a notebook that requests the image's kernel: that of its own name or language, or the first."""
     metadata: dict[str, Any] = document.setdefault("metadata", {})
-    asked: dict[str, Any] = metadata.get("kernelspec") or {}
-    chosen = next((kernel for kernel in kernels if kernel.kernel == asked.get("name")), kernels[0])
-    metadata["kernelspec"] = {**asked, "name": chosen.name, "display_name": chosen.display_name}
+    kernelspec: dict[str, Any] = metadata.get("kernelspec") or {}
+    chosen = next((kernel for kernel in kernels if kernel.kernel == kernelspec.get("name")), kernels[0])
+    metadata["kernelspec"] = {**kernelspec, "name": chosen.name, "display_name": chosen.display_name}
     path.write_text(json.dumps(document), "utf-8")
 
 

@@ -42,8 +42,8 @@ def wheel_of(project: Path) -> tuple[str, bytes]:
         )
         wheels = sorted(target.glob("*.whl")) if target.is_dir() else []
         if done.returncode or not wheels:
-            said = done.stdout.decode("utf-8", "replace").splitlines()
-            raise ContextError(f"The project {project} produced no wheel.", logs=said[-10:])
+            output = done.stdout.decode("utf-8", "replace").splitlines()
+            raise ContextError(f"The project {project} produced no wheel.", logs=output[-10:])
         return wheels[0].name, _settled(wheels[0].read_bytes())
 
 

@@ -142,12 +142,12 @@ def _write_directory(image: AssembledImage, files: dict[str, bytes], context: Ex
         raise ExportError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
 
 
-def documents(entries: Sequence[Descriptor], saved: Sequence[dict[str, Any]]) -> dict[str, bytes]:
+def documents(entries: Sequence[Descriptor], entries_of_docker: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     """Return the files at the root of a layout: its index, and Docker's list of the images."""
     return {
         LAYOUT_FILE: LAYOUT,
         INDEX_FILE: Index(tuple(entries)).encode(indent=False),
-        MANIFEST_FILE: dumps(list(saved)),
+        MANIFEST_FILE: dumps(list(entries_of_docker)),
     }
 
 
@@ -172,18 +172,18 @@ def _merged(existing: bytes, new: bytes) -> bytes:
     names = {entry.annotations.get(CONTAINERD_NAME) for entry in added.manifests}
     digests = {entry.digest for entry in added.manifests}
     old = decode_index(existing)
-    kept = [
+    others = [
         entry
         for entry in old.manifests
         if (name := entry.annotations.get(CONTAINERD_NAME)) not in names or (not name and entry.digest not in digests)
     ]
-    return msgspec.structs.replace(old, manifests=(*kept, *added.manifests)).encode(indent=False)
+    return msgspec.structs.replace(old, manifests=(*others, *added.manifests)).encode(indent=False)
 
 
 def docker_manifest(image: AssembledImage, names: Sequence[Reference]) -> dict[str, Any]:
     """Return the single image that `docker load` takes: of several platforms, the one for this machine."""
-    chosen = best(host(), [(platform, manifest) for platform, manifest, _ in image.manifests])
-    manifest = chosen or image.manifests[0][1]
+    own = best(host(), [(platform, manifest) for platform, manifest, _ in image.manifests])
+    manifest = own or image.manifests[0][1]
     return {
         "Config": blob_path(manifest.config.digest),
         "RepoTags": [name.familiar for name in names] or None,

@@ -174,12 +174,12 @@ def _layers(
     layers = [[_Layer(diff_id, forms[diff_id]) for diff_id in stack] for stack in stacks]
     if epoch is None or not rewrite:
         return layers
-    when = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    time = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
     # A layer that BuildKit rewrites is new to it: pulled forms of it do not count.
     how = msgspec.structs.replace(how, force=True)
     for target, count, stack in zip(result.targets, counts, layers, strict=True):
         diff_ids = [_rewrite(context, diff_id, epoch) for diff_id in target.snapshot[count:]]
-        step = f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"
+        step = f"rewriting layers with source-date-epoch {epoch} ({time} +0000 UTC)"
         forms = pack(diff_ids, how, step, context)
         stack += [_Layer(diff_id, forms[diff_id], epoch) for diff_id in diff_ids]
     return layers
@@ -204,8 +204,8 @@ def _from_base(target: TargetResult) -> int:
 
 def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
     """Return the form of each layer that `how` asks for, made if necessary, in a step of the given name."""
-    left = _left(diff_ids, how, context)
-    unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
+    remote = _left(diff_ids, how, context)
+    unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in remote]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)
     done = 0
     with context.progress.step(name) as step:
@@ -216,7 +216,7 @@ def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContex
             step.update(done, total)
 
         forms = pack_layers(context.store, unique, how, context.cancel, packed)
-        return left | dict(zip(unique, forms, strict=True))
+        return remote | dict(zip(unique, forms, strict=True))
 
 
 def _left(diff_ids: Sequence[str], how: Packing, context: ExportContext) -> dict[str, Compressed]:
@@ -244,17 +244,17 @@ def _descriptor(layer: _Layer, values: Values) -> Descriptor:
     )
 
 
-def _annotations(given: Sequence[Annotation], scope: str, platform: Platform | None = None) -> dict[str, str]:
+def _annotations(annotations: Sequence[Annotation], scope: str, platform: Platform | None = None) -> dict[str, str]:
     """Return the annotations of a document: those for all platforms, then those for its own."""
     own = platform.full if platform else None
-    wanted = [
+    selected = [
         annotation
-        for annotation in given
+        for annotation in annotations
         if annotation.scope == scope and (platform is None or annotation.platform in ("", own))
     ]
     return {
         annotation.key: annotation.value
-        for annotation in sorted(wanted, key=lambda annotation: bool(annotation.platform))
+        for annotation in sorted(selected, key=lambda annotation: bool(annotation.platform))
     }
 
 
@@ -336,13 +336,13 @@ def _clamped(history: list[History], base: Sequence[History], epoch: int | None)
     """Limit all times to `epoch`, except those of the base image's entries."""
     if epoch is None:
         return history
-    kept = 0
-    while kept < min(len(history), len(base)) and history[kept] == base[kept]:
-        kept += 1
+    common = 0
+    while common < min(len(history), len(base)) and history[common] == base[common]:
+        common += 1
     at = format_time(epoch * _SECOND)
-    return history[:kept] + [
+    return history[:common] + [
         msgspec.structs.replace(entry, created=at)
         if not entry.created or parse_time(entry.created) > epoch * _SECOND
         else entry
-        for entry in history[kept:]
+        for entry in history[common:]
     ]

@@ -54,8 +54,8 @@ class Attribute(msgspec.Struct, frozen=True):
                         hint="Use --builder to build with a real BuildKit.",
                     )
                 if text not in self.choices:
-                    near = nearest(text, self.choices)
-                    hint = f" (did you mean {near}?)" if near else ""
+                    suggestion = nearest(text, self.choices)
+                    hint = f" (did you mean {suggestion}?)" if suggestion else ""
                     raise ValueError(f"one of {', '.join(self.choices)}{hint}")
                 return text
             case "names":
@@ -99,11 +99,11 @@ class Values(msgspec.Struct, frozen=True):
 
     def epoch(self, default: int | None) -> int | None:
         """Return the `source-date-epoch` in seconds: the attribute's, or the build's."""
-        given: Epoch | None = self.by_name["source-date-epoch"]
-        return default if given is None else given.seconds
+        epoch: Epoch | None = self.by_name["source-date-epoch"]
+        return default if epoch is None else epoch.seconds
 
 
-def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
+def parse(owner: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
     """Check `attrs` against the `table` of "the `whose`".
 
     Raises UsageError, in one line that names a similar attribute.
@@ -114,7 +114,7 @@ def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
     annotations: list[Annotation] = []
     for name, text in attrs.items():
         if annotated and (match := _ANNOTATION.fullmatch(name)):
-            annotations.append(_annotation(whose, name, match, text))
+            annotations.append(_annotation(owner, name, match, text))
             continue
         attribute = known.get(name)
         if attribute is None:
@@ -123,11 +123,11 @@ def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
                     f'"{name}" no longer exists in BuildKit.',
                     hint="Use --provenance, which tells how the image was built.",
                 )
-            near = nearest(name, list(values))
+            suggestion = nearest(name, list(values))
             raise UsageError(
-                f'The {whose} has no attribute "{name}".',
-                hint=f'Did you mean "{near}"?'
-                if near
+                f'The {owner} has no attribute "{name}".',
+                hint=f'Did you mean "{suggestion}"?'
+                if suggestion
                 else f"Use one of {', '.join(values)}."
                 if values
                 else "It has none.",
@@ -135,17 +135,17 @@ def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
         try:
             values[name] = attribute.parse(text)
         except ValueError as error:
-            raise UsageError(f'"{name}={text}" of the {whose} must be {error}.') from None
+            raise UsageError(f'"{name}={text}" of the {owner} must be {error}.') from None
     return Values(values, tuple(annotations), frozenset(attrs))
 
 
-def _annotation(whose: str, name: str, match: re.Match[str], value: str) -> Annotation:
+def _annotation(owner: str, name: str, match: re.Match[str], value: str) -> Annotation:
     scope = match[1] or "manifest"
     if scope not in _SCOPES:
-        near = nearest(scope, _SCOPES)
+        suggestion = nearest(scope, _SCOPES)
         raise UsageError(
-            f'"{name}" of the {whose} is not an annotation that an image can have.',
-            hint=f'Did you mean "annotation-{near}.{match[3]}"?' if near else "",
+            f'"{name}" of the {owner} is not an annotation that an image can have.',
+            hint=f'Did you mean "annotation-{suggestion}.{match[3]}"?' if suggestion else "",
         )
     platform = platforms.normalise(platforms.parse(match[2])).full if match[2] else ""
     return Annotation(scope, platform, match[3], value)

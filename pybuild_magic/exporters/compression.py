@@ -143,11 +143,11 @@ def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
         file = stack.enter_context(store.blobs.open(diff_id))
         packed = stack.enter_context(store.blobs.ingest())
         write = _gzip if packing.kind is Compression.GZIP else _zstd
-        for block, taken in write(_Blob(file, size), packing.level):
+        for block, consumed in write(_Blob(file, size), packing.level):
             cancel.check()
             packed.write(block)
             if on_progress:
-                on_progress(taken)
+                on_progress(consumed)
         packed.commit()
     return Compressed(
         media_type=layer_type(packing.kind),

@@ -68,10 +68,10 @@ def attested(
     epoch = values.epoch(result.epoch)
     statements: dict[str, Item] = {}
     for target in result.targets:
-        wanted = [attestation for attestation in target.attestations if not attestation.inline_only]
-        subjects = list(_subjects(store, target.snapshot)) if wanted else []
+        attestations = [attestation for attestation in target.attestations if not attestation.inline_only]
+        subjects = list(_subjects(store, target.snapshot)) if attestations else []
         platform = str(normalise(target.platform)).replace("/", "_")
-        for attestation in wanted:
+        for attestation in attestations:
             data = attestation.statement(subjects, lambda _: None, indent=True)
             name = values[ATTESTATION_PREFIX.name] + attestation.path
             if result.multi_platform and (not split if telling is None else telling):

@@ -58,10 +58,12 @@ class ImageExporter:
         if prefix and not (names and values["danging-name-empty-only"]):
             names.append(f"{prefix}@{image.root.digest}")
         remote = context.remote
-        left = remote is not None and any(remote.form(layer) for target in result.targets for layer in target.snapshot)
+        is_remote = remote is not None and any(
+            remote.form(layer) for target in result.targets for layer in target.snapshot
+        )
         for name in [*names, *stored] if values["store"] else ():
             context.cancel.check()
-            if left:
+            if is_remote:
                 # Layers of its base stayed in a registry, so the image does too: its name now leads there.
                 context.store.images.remove(name)
             else:

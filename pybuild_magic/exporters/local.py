@@ -46,8 +46,8 @@ class LocalExporter:
         """Write the files. A new directory appears once it is complete."""
         sink = context.sink
         assert isinstance(sink, DirSink)
-        given: bool | None = values["platform-split"]
-        split = result.multi_platform if given is None else given
+        setting: bool | None = values["platform-split"]
+        split = result.multi_platform if setting is None else setting
         with context.progress.step("copying files") as step, LayerFiles(context.store.blobs) as files:
             statements = attested(result, values, context.store, split=split)
             whole = partial(items, result, values, context.store, split=split, statements=statements)

@@ -35,8 +35,8 @@ def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
         for image, name in zip(assembled_images, names, strict=True)
         for entry in named_entries(image.root, [name])
     ]
-    saved = [docker_manifest(image, [name]) for image, name in zip(assembled_images, names, strict=True)]
-    write_images(together, documents(entries, saved), context)
+    manifests = [docker_manifest(image, [name]) for image, name in zip(assembled_images, names, strict=True)]
+    write_images(together, documents(entries, manifests), context)
 
 
 def assembled(image: ImageRecord, context: ExportContext) -> AssembledImage:

@@ -41,7 +41,7 @@ def dumps(value: Any, *, indent: bool = False) -> bytes:
     return _SURROGATE.sub(r"\\ufffd", text.translate(_ESCAPED)).encode()
 
 
-def check_nesting(data: bytes, what: str) -> None:
+def check_nesting(data: bytes, subject: str) -> None:
     """Raise SourceError for a document that is nested too deeply to be meaningful."""
     if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
         return
@@ -49,7 +49,7 @@ def check_nesting(data: bytes, what: str) -> None:
     for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_NESTING:
-            raise SourceError(f"{what} is nested more than {MAX_NESTING} deep.")
+            raise SourceError(f"{subject} is nested more than {MAX_NESTING} deep.")
 
 
 def without_nulls(value: Any) -> Any:

@@ -65,8 +65,8 @@ class PatternMatcher:
         self.patterns: list[str] = []
         """The patterns in use, cleaned, each with its `!`."""
         runs: list[tuple[bool, list[str]]] = []
-        for given in patterns:
-            if not (pattern := strip(given)):
+        for text in patterns:
+            if not (pattern := strip(text)):
                 continue
             pattern = clean_path(pattern)
             if pattern == "!":

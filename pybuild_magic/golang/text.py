@@ -58,12 +58,12 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
     The first of several that are as near. When `word` is one of the options its spelling was not the fault:
     "". The rule is that of BuildKit's `util/suggest`.
     """
-    wanted = word if case_sensitive else word.lower()
+    needle = word if case_sensitive else word.lower()
     candidates = [option if case_sensitive else option.lower() for option in options]
-    if not candidates or wanted in candidates:
+    if not candidates or needle in candidates:
         return ""
-    best = min(candidates, key=lambda candidate: _edit_distance(wanted, candidate))
-    if _edit_distance(wanted, best) >= _SUGGEST_WITHIN:
+    best = min(candidates, key=lambda candidate: _edit_distance(needle, candidate))
+    if _edit_distance(needle, best) >= _SUGGEST_WITHIN:
         return ""
     return best.upper() if not case_sensitive and word == word.upper() != word.lower() else best
 

@@ -188,24 +188,24 @@ class Archive:
     def _imply(self) -> Index:
         """Return an index for an archive without one; its manifests are made from Docker's list."""
         try:
-            saved = msgspec.json.decode(self._document(DOCKER_FILE), type=list[_Saved])
-            return Index(tuple(entry for image in saved for entry in self._entries(image)))
+            images = msgspec.json.decode(self._document(DOCKER_FILE), type=list[_Saved])
+            return Index(tuple(entry for image in images for entry in self._entries(image)))
         except msgspec.DecodeError as error:
             raise SourceError(f"{DOCKER_FILE} in {self._name} cannot be read: {error}.") from error
 
-    def _entries(self, saved: _Saved) -> list[Descriptor]:
-        config = self._document(saved.config)
+    def _entries(self, image: _Saved) -> list[Descriptor]:
+        config = self._document(image.config)
         diff_ids = msgspec.json.decode(config, type=_Config).rootfs.diff_ids
-        if len(diff_ids) != len(saved.layers):
-            raise SourceError(f"{self._name} has {len(saved.layers)} layers, but its config lists {len(diff_ids)}.")
+        if len(diff_ids) != len(image.layers):
+            raise SourceError(f"{self._name} has {len(image.layers)} layers, but its config lists {len(diff_ids)}.")
         described = describe(config, OCI_CONFIG)
         self._keep(described.digest, config)
-        layers = tuple(map(self._layer, saved.layers, diff_ids))
+        layers = tuple(map(self._layer, image.layers, diff_ids))
         data = Manifest(config=described, layers=layers).encode()
         manifest = describe(data, OCI_MANIFEST)
         self._keep(manifest.digest, data)
         names: list[dict[str, str]] = []
-        for tag in saved.tags or ():
+        for tag in image.tags or ():
             try:
                 ref = reference.parse(tag).tagged()
             except UsageError as error:

@@ -177,10 +177,10 @@ def read_blob(place: Place, descriptor: Descriptor, cancel: Cancel, limit: int =
     stream = place.blob(descriptor, cancel)
     try:
         parts: list[bytes] = []
-        left = descriptor.size + 1
-        while left and (part := stream.read(left)):
+        remaining = descriptor.size + 1
+        while remaining and (part := stream.read(remaining)):
             parts.append(part)
-            left -= len(part)
+            remaining -= len(part)
     finally:
         stream.close()
     data = b"".join(parts)

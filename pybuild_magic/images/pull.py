@@ -39,19 +39,21 @@ def fetch_missing(
     The compressed form of each is kept too, linked to its diffID, so that a push or an export uses the same blob. The
     first failure stops the others. Raises SourceError, StoreError and Interrupted.
     """
-    wanted: dict[str, Descriptor] = {}  # a layer that is in an image twice is fetched once
+    missing: dict[str, Descriptor] = {}  # a layer that is in an image twice is fetched once
     for diff_id, layer in layers:
         check_layer(diff_id, layer)
         if not store.has_layer(diff_id):
-            wanted[diff_id] = layer
-    if not wanted:
+            missing[diff_id] = layer
+    if not missing:
         return
     scope = Cancel()
     with (
         cancel.on_cancel(scope.cancel),
-        ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), "pybuild-pull", scope.bind) as pool,
+        ThreadPoolExecutor(min(_AT_ONCE, len(missing)), "pybuild-pull", scope.bind) as pool,
     ):
-        jobs = [pool.submit(_fetch, store, place, diff_id, layer, scope, progress) for diff_id, layer in wanted.items()]
+        jobs = [
+            pool.submit(_fetch, store, place, diff_id, layer, scope, progress) for diff_id, layer in missing.items()
+        ]
         failure: BaseException | None = None
         for job in as_completed(jobs):
             error = job.exception()

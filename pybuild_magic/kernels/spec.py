@@ -125,10 +125,10 @@ def remove(name: str) -> str:
     """Remove a kernelspec written by `install`, and return its directory. Raises UsageError for any other."""
     names = [kernel.name for kernel in installed()]
     if name.lower() not in names:
-        near = nearest(name, names)
+        suggestion = nearest(name, names)
         raise UsageError(
             f"There is no kernel {name} that runs in an image.",
-            hint=f"Did you mean {near}?" if near else "List them with %build kernels.",
+            hint=f"Did you mean {suggestion}?" if suggestion else "List them with %build kernels.",
         )
     return str(_manager().remove_kernel_spec(name.lower()))
 

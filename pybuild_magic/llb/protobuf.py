@@ -359,8 +359,10 @@ def _change(action: FileAction) -> tuple[str, Message]:
                 owner=_owner(folder.owner),
                 timestamp=folder.timestamp,
             )
-        case FileRm() as gone:
-            return "rm", _fields(path=gone.path, allowNotFound=gone.allow_not_found, allowWildcard=gone.allow_wildcard)
+        case FileRm() as removal:
+            return "rm", _fields(
+                path=removal.path, allowNotFound=removal.allow_not_found, allowWildcard=removal.allow_wildcard
+            )
         case FileSymlink() as link:
             return "symlink", _fields(
                 oldpath=link.oldpath, newpath=link.newpath, owner=_owner(link.owner), timestamp=link.timestamp
@@ -371,10 +373,10 @@ def _owner(owner: Chown | None) -> Message | None:
     if owner is None:
         return None
 
-    def principal(who: str | int) -> Message:
-        if isinstance(who, int):
-            return {"byId": who}
-        return {"byName": _fields(name=who, input=owner.input if owner.input != NO_INPUT else 0)}
+    def principal(user: str | int) -> Message:
+        if isinstance(user, int):
+            return {"byId": user}
+        return {"byName": _fields(name=user, input=owner.input if owner.input != NO_INPUT else 0)}
 
     return {"user": principal(owner.user)} | ({} if owner.group is None else {"group": principal(owner.group)})
 

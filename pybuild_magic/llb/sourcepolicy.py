@@ -81,9 +81,9 @@ def decode(data: bytes, name: str) -> SourcePolicy:
                 _spell(constraint, "condition", _CONDITIONS)
         return msgspec.convert(document, SourcePolicy)
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(
-            f"{name} is not a source policy: {why}.", hint='Write JSON such as {"rules": [{"action": "DENY", …}]}.'
+            f"{name} is not a source policy: {reason}.", hint='Write JSON such as {"rules": [{"action": "DENY", …}]}.'
         ) from None
 
 
@@ -144,15 +144,15 @@ def _holds(constraint: Constraint, attrs: Mapping[str, str]) -> bool:
 def _convert(rule: Rule, op: SourceOp) -> SourceOp:
     if rule.updates is None:
         raise BuildError("error mutating source policy: missing destination for convert rule")
-    wanted = rule.updates.identifier or rule.selector.identifier
+    replacement = rule.updates.identifier or rule.selector.identifier
     pattern = _pattern(rule.selector)
     if pattern is None:
-        identifier = wanted
+        identifier = replacement
     elif rule.selector.match_type == "REGEX":
-        identifier = pattern.sub(lambda match: _expand(wanted, match), op.identifier)
+        identifier = pattern.sub(lambda match: _expand(replacement, match), op.identifier)
     else:
         match = pattern.search(op.identifier)
-        identifier = _expand(wanted, match) if match else op.identifier
+        identifier = _expand(replacement, match) if match else op.identifier
     return SourceOp(identifier or op.identifier, {**op.attrs, **rule.updates.attrs})
 
 
@@ -229,5 +229,5 @@ def _moved(edge: Edge, known: Mapping[int, Node]) -> Edge:
 
 def merged(*policies: SourcePolicy | None) -> SourcePolicy | None:
     """Return one policy with the rules of all, in order; None when no policy is given."""
-    given = [policy for policy in policies if policy is not None]
-    return SourcePolicy(tuple(rule for policy in given for rule in policy.rules)) if given else None
+    present = [policy for policy in policies if policy is not None]
+    return SourcePolicy(tuple(rule for policy in present for rule in policy.rules)) if present else None

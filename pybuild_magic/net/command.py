@@ -48,10 +48,10 @@ def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
     return (*argv, "--", checked(text, host, _HOST, "a host"), *remote)
 
 
-def checked(text: str, value: str, pattern: re.Pattern[str], what: str) -> str:
+def checked(text: str, value: str, pattern: re.Pattern[str], part: str) -> str:
     """Return `value`, a part of the address `text`, if it is safe in a command. Raises UsageError, naming `what`."""
     if not pattern.fullmatch(value):
-        raise UsageError(f"The builder's address {text} needs {what}, and {value!r} is none.")
+        raise UsageError(f"The builder's address {text} needs {part}, and {value!r} is none.")
     return value
 
 

@@ -80,7 +80,7 @@ class Response:
         Raises TransportError when the connection breaks first, Interrupted when the build is stopped.
         """
         self._cancel.check()
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             # Read what has arrived, not a whole block: otherwise a trickle goes unnoticed until it has filled one.
             with ALARM.within(2 * self._pace.window, self._call.abort):
@@ -94,8 +94,8 @@ class Response:
             # A body without a length looks complete however its connection ended.
             self._cancel.check()
             raise TransportError("timeout", f"{_host(self.url)} did not answer in time")
-        if why := self._meter.add(len(data), time.monotonic() - began):
-            raise TransportError("timeout", f"{_host(self.url)} {why}")
+        if reason := self._meter.add(len(data), time.monotonic() - start):
+            raise TransportError("timeout", f"{_host(self.url)} {reason}")
         return data
 
     def read_all(self, limit: int) -> bytes | None:

@@ -74,12 +74,12 @@ class SocketWire(_Connected):
         while start < len(buffers):
             part = buffers[start : start + _IOV_MAX]
             start += len(part)
-            left = self.sock.sendmsg(part)
+            sent = self.sock.sendmsg(part)
             for index, buffer in enumerate(part):
-                if left < len(buffer):
-                    self.sock.sendall(b"".join([memoryview(buffer)[left:], *part[index + 1 :]]))
+                if sent < len(buffer):
+                    self.sock.sendall(b"".join([memoryview(buffer)[sent:], *part[index + 1 :]]))
                     break
-                left -= len(buffer)
+                sent -= len(buffer)
 
 
 class TLSWire(_Connected):
@@ -178,8 +178,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not valid ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
-        what = (error.reason or "the connection was closed").lower().replace("_", " ")
-        return f"TLS failed ({what}); check the certificates, and that it speaks TLS"
+        problem = (error.reason or "the connection was closed").lower().replace("_", " ")
+        return f"TLS failed ({problem}); check the certificates, and that it speaks TLS"
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, OSError) and error.strerror:

@@ -86,11 +86,11 @@ def stop(flags: ParsedFlags) -> Document:
     """Ask runs in the background to end, and kill those that do not."""
     from ..run.background import find_run
 
-    given = [*flags.every("time"), *flags.every("timeout")]
+    timeouts = [*flags.every("time"), *flags.every("timeout")]
     try:
-        timeout = float(given[-1]) if given else None
+        timeout = float(timeouts[-1]) if timeouts else None
     except ValueError:
-        raise UsageError(f"--timeout is a number of seconds, not {given[-1]!r}.") from None
+        raise UsageError(f"--timeout is a number of seconds, not {timeouts[-1]!r}.") from None
     number = parse_signal(flags.last("signal")) if flags.every("signal") else 0
     lines: list[str] = []
     for run in [find_run(name) for name in flags.arguments]:

@@ -71,8 +71,8 @@ class BakeResult(Mapping[str, BuildResult]):
             (name, result.image.digest if result.image else "", ", ".join(result.image.names) if result.image else "")
             for name, result in self._results.items()
         )
-        opens = tuple(f"image {row[2].split(', ')[0]}" if row[2] else "" for row in rows)
-        return Table(("TARGET", "IMAGE", "NAMES"), rows, opens=opens)
+        links = tuple(f"image {row[2].split(', ')[0]}" if row[2] else "" for row in rows)
+        return Table(("TARGET", "IMAGE", "NAMES"), rows, opens=links)
 
     def __repr__(self) -> str:
         return repr(self._table())
@@ -141,15 +141,15 @@ def build_targets(flags: ParsedFlags, text: str | None = None, watch: Watch = op
     url, context, names = split_words(flags.arguments)
     passed = [f"--{name}={value}" for name in _PASSED for value in flags.values.get(name, [])]
     source = Source(flags.every("file") or _files_of(os.environ), text, url, context, passed)
-    shown = BuildOptions(progress=flags.last("progress", "auto"), quiet=flags.on("quiet"))
+    display = BuildOptions(progress=flags.last("progress", "auto"), quiet=flags.on("quiet"))
     cancel = Cancel()
 
     def reading(options: BuildOptions, cancel: Cancel) -> Any:
-        about = msgspec.structs.replace(shown, tags=(url,), builder=options.builder)
+        about = msgspec.structs.replace(display, tags=(url,), builder=options.builder)
         return watch(about, cancel)
 
     overrides = [*flags.every("set"), *_overrides(flags)]
-    given = plan(
+    bake_plan = plan(
         names or (["*"] if flags.every("list") else []),
         source,
         overrides=overrides,
@@ -158,19 +158,19 @@ def build_targets(flags: ParsedFlags, text: str | None = None, watch: Watch = op
         cancel=cancel,
     )
     if flags.every("list"):
-        return _listed(given, flags.last("list"))
+        return _listed(bake_plan, flags.last("list"))
     if flags.on("print"):
-        return Document((("", given.to_json()),))
-    check(given.targets, flags.every("allow"), overrides)
+        return Document((("", bake_plan.to_json()),))
+    check(bake_plan.targets, flags.every("allow"), overrides)
     call = _call(flags)
-    names = given.order()
+    names = bake_plan.order()
     builder = flags.last("builder")
-    about = msgspec.structs.replace(shown, tags=tuple(names), builder=builder, call=call or shown.call)
-    results = bake(given, passed, watch(about, cancel), cancel)
+    about = msgspec.structs.replace(display, tags=tuple(names), builder=builder, call=call or display.call)
+    results = bake(bake_plan, passed, watch(about, cancel), cancel)
     _write_metadata(flags, results)
-    called = {name: method for name in names if (method := call_of(given.targets[name])) != "build"}
+    called = {name: method for name in names if (method := call_of(bake_plan.targets[name])) != "build"}
     if called:
-        return _answers(given, results, called, call.format if call else "")
+        return _answers(bake_plan, results, called, call.format if call else "")
     return BakeResult(results)
 
 
@@ -180,13 +180,13 @@ def _files_of(environ: Mapping[str, str]) -> list[str]:
 
 
 def _variables(flags: ParsedFlags) -> dict[str, str]:
-    given: dict[str, str] = {}
+    overrides: dict[str, str] = {}
     for word in flags.every("var"):
         name, equals, value = word.partition("=")
         if not name or not equals:
             raise UsageError(f'invalid variable "{word}", expected key=value')
-        given[name] = value
-    return {**os.environ, **given}
+        overrides[name] = value
+    return {**os.environ, **overrides}
 
 
 def _call(flags: ParsedFlags) -> Call | None:
@@ -215,7 +215,7 @@ def _overrides(flags: ParsedFlags) -> list[str]:
     return [*words, f"*.call={'lint' if call.method == 'check' else call.method}"]
 
 
-def _listed(given: Plan, form: str) -> Table | Document:
+def _listed(bake_plan: Plan, form: str) -> Table | Document:
     fields = {"type": form}
     if "=" in form:
         pairs = [word.partition("=") for word in split_csv(form, "--list")]
@@ -227,16 +227,16 @@ def _listed(given: Plan, form: str) -> Table | Document:
         raise UsageError(f'invalid list format "{shape}"', hint="It is table or json.")
     if kind == "variables":
         if shape == "json":
-            return Document((("", json.dumps(msgspec.to_builtins(given.variables), indent=2)),))
-        rows = [(v.name, v.type, "<null>" if v.value is None else v.value, v.description) for v in given.variables]
+            return Document((("", json.dumps(msgspec.to_builtins(bake_plan.variables), indent=2)),))
+        rows = [(v.name, v.type, "<null>" if v.value is None else v.value, v.description) for v in bake_plan.variables]
         return Table(("VARIABLE", "TYPE", "VALUE", "DESCRIPTION"), tuple(rows))
     if shape == "json":
-        shown = [
+        entries = [
             {"name": name, **({"description": about} if about else {}), **({"group": True} if is_group else {})}
-            for name, about, is_group in given.listing
+            for name, about, is_group in bake_plan.listing
         ]
-        return Document((("", json.dumps(shown, indent=2)),))
-    return Table(("TARGET", "DESCRIPTION"), tuple((name, about) for name, about, _ in given.listing))
+        return Document((("", json.dumps(entries, indent=2)),))
+    return Table(("TARGET", "DESCRIPTION"), tuple((name, about) for name, about, _ in bake_plan.listing))
 
 
 def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> None:
@@ -248,11 +248,11 @@ def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> N
             raise ExportError(f"--metadata-file {name} cannot be written: {error.strerror or error}.") from error
 
 
-def _answers(given: Plan, results: Mapping[str, BuildResult], called: Mapping[str, str], form: str) -> Any:
+def _answers(bake_plan: Plan, results: Mapping[str, BuildResult], called: Mapping[str, str], form: str) -> Any:
     from ..display.calls import call_result
 
     if form == "json":
-        document = json.loads(given.to_json())
+        document = json.loads(bake_plan.to_json())
         document["target"] = {name: {"build": target} for name, target in document["target"].items()}
         for name, method in called.items():
             document["target"][name][method] = json.loads(results[name].metadata["result.json"])
@@ -260,7 +260,7 @@ def _answers(given: Plan, results: Mapping[str, BuildResult], called: Mapping[st
     return BakeAnswers(
         {
             name: (
-                str(given.targets[name].get("description", "")),
+                str(bake_plan.targets[name].get("description", "")),
                 call_result(method, "", results[name].metadata["result.json"]),
             )
             for name, method in sorted(called.items())

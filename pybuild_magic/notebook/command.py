@@ -49,15 +49,17 @@ class Syntax(msgspec.Struct, frozen=True, kw_only=True):
             return parsed
         if not shapes:
             word = parsed.arguments[0]
-            near = nearest(word, list(self.words))
+            suggestion = nearest(word, list(self.words))
             known = f"It takes {', '.join(self.words)}." if self.words else ""
-            raise UsageError(f"{command} does not take {word}.", hint=f"Did you mean {near}?" if near else known)
+            raise UsageError(
+                f"{command} does not take {word}.", hint=f"Did you mean {suggestion}?" if suggestion else known
+            )
         raise UsageError(f"{command} takes {self.takes or self.arguments}.", hint=self.hint)
 
     def asks_for_help(self, words: Sequence[str]) -> bool:
         """Return whether `--help` is among the words, before any command to run."""
-        valued = {f"--{flag.name}" for flag in self.flags if flag.kind is not Kind.BOOL}
-        valued |= {f"-{flag.short}" for flag in self.flags if flag.kind is not Kind.BOOL and flag.short}
+        spellings = {f"--{flag.name}" for flag in self.flags if flag.kind is not Kind.BOOL}
+        spellings |= {f"-{flag.short}" for flag in self.flags if flag.kind is not Kind.BOOL and flag.short}
         is_value = False
         for word in words:
             if is_value:
@@ -67,7 +69,7 @@ class Syntax(msgspec.Struct, frozen=True, kw_only=True):
             elif word == "--" or (self.with_command and not word.startswith("-")):
                 return False
             else:
-                is_value = word in valued
+                is_value = word in spellings
         return False
 
     def help_lines(self) -> list[str]:

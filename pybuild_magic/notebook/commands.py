@@ -52,10 +52,10 @@ def find(word: str) -> Command | None:
     """Return the command that a line begins with; None for a flag or a context. Raises `UsageError` for other words."""
     if word in COMMANDS or word.startswith("-") or is_remote(word) or kind_of(user_path(word)):
         return COMMANDS.get(word)
-    near = nearest(word, list(COMMANDS))
+    suggestion = nearest(word, list(COMMANDS))
     raise UsageError(
         f"%build has no command {word!r}, and there is no such directory to build.",
-        hint=f"Did you mean %build {near}?" if near else "%build --help lists the commands.",
+        hint=f"Did you mean %build {suggestion}?" if suggestion else "%build --help lists the commands.",
     )
 
 

@@ -52,8 +52,8 @@ def environment(flags: ParsedFlags) -> Document:
 
 def told(frozen: Frozen, directory: str, what_next: str) -> Document:
     """Return the report on a frozen environment."""
-    asked = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
-    count = f"{len(frozen.environment)} distributions, {len(asked)} of them requested directly"
+    requested = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
+    count = f"{len(frozen.environment)} distributions, {len(requested)} of them requested directly"
     if not frozen.environment:
         count = "What the notebook's language has locked"
     files = ", ".join(sorted(frozen.files))

@@ -49,9 +49,9 @@ def images(_flags: ParsedFlags) -> Table:
                 moment(record.created),
             )
         )
-    opens = tuple(f"image {row[0]}" for row in rows)
+    links = tuple(f"image {row[0]}" for row in rows)
     columns = ("NAME", "DIGEST", "PLATFORM", "SIZE", "CREATED")
-    return Table(columns, tuple(rows), numbers=frozenset({"SIZE"}), opens=opens)
+    return Table(columns, tuple(rows), numbers=frozenset({"SIZE"}), opens=links)
 
 
 @command("inspect", "REF", takes="one image", hint=_LISTED, names=("image",))

@@ -87,8 +87,8 @@ class BuildMagics(Magics):
 
         while cell and line.endswith("\\"):
             # A line of many flags continues on the next one, as in a shell.
-            more, _, cell = cell.partition("\n")
-            line = f"{line[:-1].rstrip()} {more.strip()}"
+            continuation, _, cell = cell.partition("\n")
+            line = f"{line[:-1].rstrip()} {continuation.strip()}"
         if re.match(r"run(?=\s|\Z)", line):
             return self._run(line[3:], cell)
         words, context = self._words(line)
@@ -246,8 +246,8 @@ class BuildMagics(Magics):
         from ..display import in_kernel, open_progress
 
         # In a terminal, the user goes on typing during the build.
-        watched = in_kernel() or options.progress != "auto"
-        progress = open_progress(options, cancel, background=True) if watched else None
+        shows_progress = in_kernel() or options.progress != "auto"
+        progress = open_progress(options, cancel, background=True) if shows_progress else None
         handle = BuildHandle(options, progress, cancel)
         if options.into:
             cast("Any", self.shell).user_ns[options.into] = handle

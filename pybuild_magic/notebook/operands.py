@@ -50,7 +50,7 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
     `text` is the Bake file in the cell.
     """
     syntax, rest = _own(syntax, words[1:])
-    flag, given, arguments = _sorted(rest, syntax.flags)
+    flag, used, arguments = _sorted(rest, syntax.flags)
     if flag is not None:
         return _value(flag, word)
     if syntax.with_command and arguments:
@@ -61,7 +61,7 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
         if equals:
             return _value(known, value) if known else NOTHING
         return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in syntax.flags])
-    kinds = ("kernel",) if words[0] == "kernel" and "remove" in given else syntax.names
+    kinds = ("kernel",) if words[0] == "kernel" and "remove" in used else syntax.names
     own = [(name, "command", "") for name in syntax.words] if not arguments else []
     return _offered(word, kinds, own, text)
 
@@ -86,7 +86,7 @@ def _own(syntax: Syntax, words: Sequence[str]) -> tuple[Syntax, Sequence[str]]:
 def _sorted(words: Sequence[str], flags: Sequence[Flag]) -> tuple[Flag | None, set[str], list[str]]:
     """Return the flag whose value comes next, the names of the given flags, and the arguments."""
     by_name = by_word(flags)
-    pending, given, arguments = None, set[str](), list[str]()
+    pending, used, arguments = None, set[str](), list[str]()
     for word in words:
         if pending is not None:
             pending = None
@@ -96,11 +96,11 @@ def _sorted(words: Sequence[str], flags: Sequence[Flag]) -> tuple[Flag | None, s
             name = f"-{name[-1]}"  # of several letters, only the last can take a value
         flag = by_name.get(name)
         if flag is not None:
-            given.add(flag.name)
+            used.add(flag.name)
             pending = None if equals or flag.kind is Kind.BOOL else flag
         elif not word.startswith("-"):
             arguments.append(word)
-    return pending, given, arguments
+    return pending, used, arguments
 
 
 def _value(flag: Flag, word: str) -> Offer:

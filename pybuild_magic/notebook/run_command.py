@@ -63,8 +63,8 @@ def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Call
     options, rest = options_of_flags(flags, **stdin), flags.arguments
     if options.interactive and options.stdin is None and not options.detach:
         raise UsageError("A cell has nothing to type into.", hint="Give the process its input with --stdin $variable.")
-    given = [values[int(word.removeprefix(_MARK))] if word.startswith(_MARK) else word for word in rest]
-    return run_or_start(given[0], tuple(map(str, given[1:])), options, cell)
+    expanded = [values[int(word.removeprefix(_MARK))] if word.startswith(_MARK) else word for word in rest]
+    return run_or_start(expanded[0], tuple(map(str, expanded[1:])), options, cell)
 
 
 def run_or_start(ref: Any, command: tuple[str, ...], options: RunOptions, script: str | None = None) -> Run:

@@ -121,9 +121,9 @@ def history(flags: ParsedFlags) -> Any:
         )
         for record in records
     )
-    opens = tuple(f"build {record.ref}" for record in records)
+    links = tuple(f"build {record.ref}" for record in records)
     columns = ("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR")
-    return Table(columns, rows, numbers=frozenset({"TOOK"}), opens=opens)
+    return Table(columns, rows, numbers=frozenset({"TOOK"}), opens=links)
 
 
 @command("fsck", flags=(Flag("repair", Kind.BOOL, "", "Drop what is damaged"),))

@@ -99,11 +99,13 @@ def select(
         offers = [(entry.platform, entry) for entry in entries if entry.platform]
         chosen = best(platform, offers)
         if chosen is None:
-            unsaid = [entry for entry in entries if not entry.platform][:_MOST_LOOKS]
-            looked = ((look(entry), entry) for entry in unsaid if entry.media_type not in INDEXES)
-            offers += [(offered, entry) for offered, entry in looked if offered]
+            unlabelled = [entry for entry in entries if not entry.platform][:_MOST_LOOKS]
+            looks = ((look(entry), entry) for entry in unlabelled if entry.media_type not in INDEXES)
+            offers += [(offered, entry) for offered, entry in looks if offered]
             # The platforms of a nested index are seen when it is opened.
-            chosen = best(platform, offers) or next((entry for entry in unsaid if entry.media_type in INDEXES), None)
+            chosen = best(platform, offers) or next(
+                (entry for entry in unlabelled if entry.media_type in INDEXES), None
+            )
         if chosen is None:
             offered = ", ".join(str(offered) for offered, _ in offers) or "none"
             raise SourceError(f"The image has no manifest for {platform}; it has {offered}.")

@@ -163,14 +163,14 @@ def name_entries(path: Path, descriptor: Descriptor, names: Iterable[tuple[str, 
         old = Layout(path).index()
     except SourceError:
         old = Index(())
-    kept = list(old.manifests)
+    entries = list(old.manifests)
     for name, tag in names:
         marks = {**({CONTAINERD_NAME: name} if name else {}), REF_NAME: tag}
-        kept = [
+        entries = [
             entry
-            for entry in kept
+            for entry in entries
             if (entry.annotations.get(CONTAINERD_NAME, ""), entry.annotations.get(REF_NAME)) != (name, tag)
         ]
-        kept.append(descriptor.annotated(marks))
-    index = msgspec.structs.replace(old, manifests=tuple(kept)).encode(indent=False)
+        entries.append(descriptor.annotated(marks))
+    index = msgspec.structs.replace(old, manifests=tuple(entries)).encode(indent=False)
     LayoutWriter(path).finish({LAYOUT_FILE: LAYOUT, INDEX_FILE: index})

@@ -206,25 +206,25 @@ def _windows_build(platform: Platform) -> list[str]:
     return platform.os_version.split(".")[:3]
 
 
-def rank(wanted: Platform, offered: Platform) -> int | None:
+def rank(target: Platform, offered: Platform) -> int | None:
     """Return how well an image for `offered` runs on `wanted`: 0 is an exact match, more is worse, None is not at all.
 
     An amd64 host runs 386, arm64 runs arm/v8 and below, a later variant runs an earlier one.
     """
-    wanted, offered = normalise(wanted), normalise(offered)
-    if wanted.os != offered.os or not set(offered.os_features) <= set(wanted.os_features):
+    target, offered = normalise(target), normalise(offered)
+    if target.os != offered.os or not set(offered.os_features) <= set(target.os_features):
         return None
-    if wanted.os == "windows" and _windows_build(wanted) != _windows_build(offered):
+    if target.os == "windows" and _windows_build(target) != _windows_build(offered):
         return None
     try:
-        return _versions(wanted).index((offered.architecture, offered.variant))
+        return _versions(target).index((offered.architecture, offered.variant))
     except ValueError:
         return None
 
 
-def matches(wanted: Platform, offered: Platform) -> bool:
+def matches(target: Platform, offered: Platform) -> bool:
     """Return whether an image for `offered` runs on `wanted`."""
-    return rank(wanted, offered) is not None
+    return rank(target, offered) is not None
 
 
 def same(left: Platform, right: Platform) -> bool:
@@ -232,11 +232,11 @@ def same(left: Platform, right: Platform) -> bool:
     return normalise(left) == normalise(right)
 
 
-def best(wanted: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:
+def best(target: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:
     """Return the offer whose platform fits `wanted` best, the first of equals; None when none fits."""
     ranked = [
         (fit, position, thing)
         for position, (offered, thing) in enumerate(offers)
-        if (fit := rank(wanted, offered)) is not None
+        if (fit := rank(target, offered)) is not None
     ]
     return min(ranked, key=lambda item: item[:2])[2] if ranked else None

@@ -161,11 +161,11 @@ class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """Return (column titles, rows) for each kind of input that the target has."""
-        yes = ("", "true")
+        words = ("", "true")
         tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
             (("BUILD ARG", "VALUE", "DESCRIPTION"), [(arg.name, arg.value, arg.description) for arg in self.args]),
-            (("SECRET", "REQUIRED"), [(secret.name, yes[secret.required]) for secret in self.secrets]),
-            (("SSH", "REQUIRED"), [(agent.name, yes[agent.required]) for agent in self.ssh]),
+            (("SECRET", "REQUIRED"), [(secret.name, words[secret.required]) for secret in self.secrets]),
+            (("SSH", "REQUIRED"), [(agent.name, words[agent.required]) for agent in self.ssh]),
         ]
         return [(title, rows) for title, rows in tables if rows]
 

@@ -25,9 +25,9 @@ _NAMED = 5
 def equivalent_command(options: BuildOptions) -> str:
     """Return the `docker buildx build` command that means the same; credentials are left out."""
     # The default output depends on the builder, so the command names it.
-    shown = msgspec.structs.replace(options, outputs=default_outputs(options, "embedded"))
+    effective = msgspec.structs.replace(options, outputs=default_outputs(options, "embedded"))
     written = sorted(OPTIONS, key=lambda option: _PLACES.get(option.name, 3))
-    words = [word for option in written for word in _words(option, shown)]
+    words = [word for option in written for word in _words(option, effective)]
     context, note = _context(options.context)
     heredoc = ""
     if options.dockerfile is not None:
@@ -57,7 +57,7 @@ def _context(context: Context) -> tuple[str, str]:
     if context is None:
         return ".", ""
     names = [shlex.quote(name) for name in list(context)[:_NAMED]]
-    more = len(context) - len(names)
-    listed = ", ".join(visible(name) for name in names) + (f" and {more:,} more" if more else "")
+    omitted = len(context) - len(names)
+    listed = ", ".join(visible(name) for name in names) + (f" and {omitted:,} more" if omitted else "")
     files = f"the file of the dict ({listed})" if len(context) == 1 else f"the files of the dict ({listed})"
     return _DICT, f"# First write {files} to a directory named {_DICT}.\n" if context else f"# First: mkdir {_DICT}\n"

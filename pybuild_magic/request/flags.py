@@ -34,15 +34,15 @@ class Flag(msgspec.Struct, frozen=True):
     short: str = ""
     choices: tuple[str, ...] = ()
 
-    def check(self, value: str, shown: str) -> None:
+    def check(self, value: str, spelling: str) -> None:
         """Raise `UsageError` naming `shown` for a value that the flag does not take."""
         if self.kind is Kind.BOOL:
-            truth(value, shown, MisreadError)
+            truth(value, spelling, MisreadError)
         if self.choices and value not in self.choices:
-            near = nearest(value, self.choices)
+            suggestion = nearest(value, self.choices)
             raise UsageError(
-                f"{shown} {value!r} is not known; it takes {', '.join(self.choices)}.",
-                hint=f"Did you mean {near}?" if near else "",
+                f"{spelling} {value!r} is not known; it takes {', '.join(self.choices)}.",
+                hint=f"Did you mean {suggestion}?" if suggestion else "",
             )
 
 
@@ -54,11 +54,11 @@ def by_word(flags: Iterable[F]) -> dict[str, F]:
     return {word: flag for flag in flags for word in (f"--{flag.name}", f"-{flag.short}") if word != "-"}
 
 
-def truth(value: str, what: str, error: type[UsageError] = UsageError) -> bool:
+def truth(value: str, subject: str, error: type[UsageError] = UsageError) -> bool:
     """Return the boolean that `value` spells. Raises an `error` naming `what`."""
     answer = parse_bool(value)
     if answer is None:
-        raise error(f"{what} is true or false, not {value!r}.")
+        raise error(f"{subject} is true or false, not {value!r}.")
     return answer
 
 
@@ -137,9 +137,9 @@ _FEW = 6
 
 def _known(name: str, names: Sequence[str]) -> str:
     """Return a hint with the flag that was probably meant, or with all flags when they are few."""
-    near = nearest(name, names)
-    if near:
-        return f"Did you mean --{near}?"
+    suggestion = nearest(name, names)
+    if suggestion:
+        return f"Did you mean --{suggestion}?"
     if not names:
         return "It takes no flags."
     return f"It takes {', '.join(f'--{known}' for known in names)}." if len(names) <= _FEW else ""
@@ -161,13 +161,13 @@ def _take_short(parsed: ParsedFlags, by_short: dict[str, Flag], letters: str, wo
             return
 
 
-def _take(parsed: ParsedFlags, flag: Flag, shown: str, value: str | None, words: list[str]) -> None:
+def _take(parsed: ParsedFlags, flag: Flag, spelling: str, value: str | None, words: list[str]) -> None:
     if value is None:
         if flag.kind is Kind.BOOL:
             value = "true"
         elif not words:
-            raise MisreadError(f"{shown} needs a value: {flag.metavar}.")
+            raise MisreadError(f"{spelling} needs a value: {flag.metavar}.")
         else:
             value = words.pop(0)
-    flag.check(value, shown)
+    flag.check(value, spelling)
     parsed.values.setdefault(flag.name, []).append(value)

@@ -109,7 +109,7 @@ def attests(build: Build) -> Part:
 
     Raises UsageError for an unknown type.
     """
-    asked: dict[str, str] = {}
+    requests: dict[str, str] = {}
     named: set[str] = set()
     for value in build.options.attests:
         fields = {name: text for name, _, text in (field.partition("=") for field in split_csv(value, "--attest"))}
@@ -118,12 +118,12 @@ def attests(build: Build) -> Part:
             raise UsageError(f"--attest {value!r} has no known type.", hint="It is type=provenance or type=sbom.")
         named.add(kind)
         if truth(fields.pop("disabled", "false"), "--attest disabled"):
-            asked.pop(kind, None)
+            requests.pop(kind, None)
         else:
-            asked[kind] = csv_line(fields) if fields else ""
+            requests[kind] = csv_line(fields) if fields else ""
     if build.driver != "embedded" and build.options.call.method == "build" and "provenance" not in named:
-        asked["provenance"] = DEFAULT_PROVENANCE
-    return Part({f"attest:{kind}": text for kind, text in asked.items()})
+        requests["provenance"] = DEFAULT_PROVENANCE
+    return Part({f"attest:{kind}": text for kind, text in requests.items()})
 
 
 def pull(build: Build) -> Part:
@@ -197,9 +197,11 @@ def _resource(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     attribute = RESOURCES.get(name.strip())
     if not equals or attribute is None:
-        near = nearest(name, list(RESOURCES))
+        suggestion = nearest(name, list(RESOURCES))
         known = f"It takes {', '.join(RESOURCES)}."
-        raise UsageError(f"--resource {text!r} is not known.", hint=f"Did you mean {near}=…?" if near else known)
+        raise UsageError(
+            f"--resource {text!r} is not known.", hint=f"Did you mean {suggestion}=…?" if suggestion else known
+        )
     return attribute, str(parse_size(value, f"--resource {name}")) if attribute.startswith("mem") else value.strip()
 
 

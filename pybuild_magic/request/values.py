@@ -92,8 +92,8 @@ def parse_fields(fields: Sequence[str], flag: str, known: Sequence[str] = ()) ->
         if not equals:
             raise UsageError(f"{flag} has {field!r}, which is not a key=value pair.")
         if known and key not in known:
-            near = nearest(key, known)
-            raise UsageError(f"{flag} does not take {key!r}.", hint=f"Did you mean {near}?" if near else "")
+            suggestion = nearest(key, known)
+            raise UsageError(f"{flag} does not take {key!r}.", hint=f"Did you mean {suggestion}?" if suggestion else "")
         pairs[key] = value
     return pairs
 
@@ -176,8 +176,8 @@ def parse_ulimit(value: str) -> Ulimit:
     """Read `NAME=SOFT[:HARD]`. Raises UsageError."""
     name, equals, limits = value.partition("=")
     if name not in _ULIMITS:
-        near = nearest(name, _ULIMITS)
-        raise UsageError(f"--ulimit knows no {name!r}.", hint=f"Did you mean {near}?" if near else "")
+        suggestion = nearest(name, _ULIMITS)
+        raise UsageError(f"--ulimit knows no {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else "")
     soft, colon, hard = limits.partition(":")
     try:
         ulimit = Ulimit(name, int(soft), int(hard) if colon else int(soft))
@@ -218,10 +218,10 @@ def parse_call(value: str) -> Call:
         raise UsageError(f"--call has no format {form!r}; it is json.")
     method = {"lint": "check"}.get(words[0], words[0]) if len(words) == 1 else ""
     if method not in CALLS:
-        near = nearest(method, CALLS)
+        suggestion = nearest(method, CALLS)
         raise UsageError(
             f"--call {value!r} is not known; it takes {', '.join(CALLS)}.",
-            hint=f"Did you mean {near}?" if near else "",
+            hint=f"Did you mean {suggestion}?" if suggestion else "",
         )
     return Call(method, form)
 

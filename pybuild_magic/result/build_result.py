@@ -259,8 +259,8 @@ def _store(builder: Builder) -> Store:
 
 def _attests(request: SolveRequest) -> bool:
     """Return whether statements are written beside files: `inline-only` ones, buildx's default, are not."""
-    asked = {name: value for name, value in request.frontend_attrs.items() if is_attestation_attr(name)}
-    return any("inline-only=true" not in value.split(",") for value in asked.values())
+    attrs = {name: value for name, value in request.frontend_attrs.items() if is_attestation_attr(name)}
+    return any("inline-only=true" not in value.split(",") for value in attrs.values())
 
 
 def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:

@@ -53,10 +53,10 @@ def written_statements(
     """
     for path, size in files:
         folder, _, name = path.rpartition("/")
-        told = _WRITTEN.match(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        if told is None or "/" in folder or size > _LARGEST:
+        match = _WRITTEN.match(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if match is None or "/" in folder or size > _LARGEST:
             continue
-        statement = _statement(read(path), path, (folder or told["platform"] or "").replace("_", "/"))
+        statement = _statement(read(path), path, (folder or match["platform"] or "").replace("_", "/"))
         if statement.type in _KINDS:
             yield statement
 

@@ -101,26 +101,26 @@ class _Bounds:
         omitted = Counter(summary.omitted) + self._omitted
         return msgspec.structs.replace(small, omitted={key: count for key, count in omitted.items() if count > 0})
 
-    def text(self, text: str, most: int) -> str:
+    def text(self, text: str, limit: int) -> str:
         """Return at most `most` characters of a text, all of which JSON can hold."""
-        if len(text) > most:
-            self._omitted["characters"] += len(text) - most + 1
-            text = text[: most - 1] + "…"
+        if len(text) > limit:
+            self._omitted["characters"] += len(text) - limit + 1
+            text = text[: limit - 1] + "…"
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
-    def first(self, items: Sequence[T], most: int, kind: str) -> Sequence[T]:
+    def first(self, items: Sequence[T], limit: int, kind: str) -> Sequence[T]:
         """Return the first `most` items, and count the others."""
-        self._omitted[kind] += max(0, len(items) - most)
-        return items[:most]
+        self._omitted[kind] += max(0, len(items) - limit)
+        return items[:limit]
 
-    def _vertexes(self, vertexes: Sequence[VertexSummary], most: int) -> list[VertexSummary]:
+    def _vertexes(self, vertexes: Sequence[VertexSummary], limit: int) -> list[VertexSummary]:
         """Return at most `most` steps: those that failed, then those that took longest."""
-        self._omitted["vertexes"] += max(0, len(vertexes) - most)
-        if len(vertexes) <= most:
+        self._omitted["vertexes"] += max(0, len(vertexes) - limit)
+        if len(vertexes) <= limit:
             return list(vertexes)
-        kept = nsmallest(most, vertexes, lambda vertex: (not vertex.error, -vertex.seconds))
-        wanted = {id(vertex) for vertex in kept}
-        return [vertex for vertex in vertexes if id(vertex) in wanted]
+        selected = nsmallest(limit, vertexes, lambda vertex: (not vertex.error, -vertex.seconds))
+        ids = {id(vertex) for vertex in selected}
+        return [vertex for vertex in vertexes if id(vertex) in ids]
 
     def _logs(self, vertexes: Sequence[VertexSummary]) -> dict[str, _Log]:
         """Return the logs that fit: those of failed steps are taken first, then those of later steps."""
@@ -148,12 +148,12 @@ class _Bounds:
         longest = self._most(400, 100)
         fitting: list[str] = []
         for line in lines:
-            shown = line if len(line) <= longest else f"{line[: longest - 1]}…"
-            room -= len(shown) + _LINE
+            clipped = line if len(line) <= longest else f"{line[: longest - 1]}…"
+            room -= len(clipped) + _LINE
             if room < 0:
                 break
-            self._omitted["characters"] += len(line) - len(shown)
-            fitting.append(self.text(shown, longest))
+            self._omitted["characters"] += len(line) - len(clipped)
+            fitting.append(self.text(clipped, longest))
         return fitting
 
     def _vertex(self, vertex: VertexSummary, log: _Log | None) -> VertexSummary:
@@ -172,13 +172,13 @@ class _Bounds:
 
     def _output(self, output: OutputSummary) -> OutputSummary:
         files: Sequence[FileSummary] = output.files
-        most = self._most(500)
-        if len(files) > most:
-            files = nsmallest(most, files, lambda file: file.path.count("/"))
-            wanted = {file.path for file in files}
-            files = [file for file in output.files if file.path in wanted][:most]
-        more = output.more_files + len(output.files) - len(files)
-        self._omitted["files"] += more
+        limit = self._most(500)
+        if len(files) > limit:
+            files = nsmallest(limit, files, lambda file: file.path.count("/"))
+            paths = {file.path for file in files}
+            files = [file for file in output.files if file.path in paths][:limit]
+        omitted = output.more_files + len(output.files) - len(files)
+        self._omitted["files"] += omitted
         return msgspec.structs.replace(
             output,
             dest=self.text(output.dest, 500),
@@ -187,7 +187,7 @@ class _Bounds:
                 msgspec.structs.replace(file, path=self.text(file.path, 1000), link=self.text(file.link, 300))
                 for file in files
             ),
-            more_files=more,
+            more_files=omitted,
         )
 
     def _image(self, image: ImageSummary, many: float) -> ImageSummary:
@@ -270,10 +270,10 @@ class _Bounds:
             config = {key: value for key, value in config.items() if key not in ("history", "rootfs")}
         return cast("dict[str, Any]", self._json(config, self._most(4000, 80)))
 
-    def _json(self, value: object, most: int, depth: int = 8) -> object:
+    def _json(self, value: object, limit: int, depth: int = 8) -> object:
         """Return a JSON value with texts of at most `most` characters, and lists and objects of bounded length."""
         if isinstance(value, str):
-            return self.text(value, most)
+            return self.text(value, limit)
         if not isinstance(value, dict | list):
             return value
         if not depth:
@@ -281,6 +281,6 @@ class _Bounds:
             return "…"
         if isinstance(value, list):
             items = self.first(cast("list[object]", value), self._most(200, 3), "values")
-            return [self._json(item, most, depth - 1) for item in items]
+            return [self._json(item, limit, depth - 1) for item in items]
         pairs = self.first(list(cast("dict[str, object]", value).items()), self._most(200, 3), "values")
-        return {self.text(key, min(most, 300)): self._json(item, most, depth - 1) for key, item in pairs}
+        return {self.text(key, min(limit, 300)): self._json(item, limit, depth - 1) for key, item in pairs}

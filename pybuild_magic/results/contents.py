@@ -145,13 +145,13 @@ class Contents:
             self._fetch(manifest)
             return self.store.analyses.get(diff_ids, _QUICK if quick else 0)
 
-    def is_at_hand(self, manifest: ManifestSummary, most: int) -> bool:
+    def is_at_hand(self, manifest: ManifestSummary, limit: int) -> bool:
         """Return whether the layers are in the store and together have at most `most` entries."""
         diff_ids = _diff_ids(manifest)
         if not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
             return False
         with self.store.lease():
-            return sum(len(self.store.layer(diff_id).index) for diff_id in diff_ids) <= most
+            return sum(len(self.store.layer(diff_id).index) for diff_id in diff_ids) <= limit
 
     def view(self, of: str, platform: str = "") -> View:
         """Return the tree that `of` names.

@@ -94,8 +94,8 @@ def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
     """
     before, after = old.manifest(platform), new.manifest(platform)
     with old.store.lease(), new.store.lease():
-        was, now = old.tree(before), new.tree(after)
-        files = tuple(_files(was, now))
+        earlier, later = old.tree(before), new.tree(after)
+        files = tuple(_files(earlier, later))
     shared = 0
     for before_layer, after_layer in zip(before.layers, after.layers, strict=False):
         if before_layer.diff_id != after_layer.diff_id:
@@ -112,35 +112,35 @@ def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
     )
 
 
-def compare_trees(was: LayerTree, now: LayerTree) -> Difference:
+def compare_trees(earlier: LayerTree, later: LayerTree) -> Difference:
     """Compare only the files of two trees, which need not be those of images."""
     return Difference(
-        files=tuple(_files(was, now)),
+        files=tuple(_files(earlier, later)),
         config=(),
-        shared_layers=len(was.diff_ids),
-        layers_before=len(was.diff_ids),
-        layers_after=len(now.diff_ids),
+        shared_layers=len(earlier.diff_ids),
+        layers_before=len(earlier.diff_ids),
+        layers_after=len(later.diff_ids),
         size_before=0,
         size_after=0,
     )
 
 
-def _files(was: LayerTree, now: LayerTree) -> Iterator[FileChange]:
-    for old, new in now.differences(was):
+def _files(earlier: LayerTree, later: LayerTree) -> Iterator[FileChange]:
+    for old, new in later.differences(earlier):
         if old is None and new is not None:
             yield FileChange("A", file_summary(new))
         elif new is None and old is not None:
             yield FileChange("D", file_summary(old))
-        elif old is not None and new is not None and not _alike(was, old, now, new):
+        elif old is not None and new is not None and not _alike(earlier, old, later, new):
             yield FileChange("M", file_summary(new), file_summary(old))
 
 
-def _alike(was: LayerTree, old: Entry, now: LayerTree, new: Entry) -> bool:
+def _alike(earlier: LayerTree, old: Entry, later: LayerTree, new: Entry) -> bool:
     if (old.type, old.link, old.size) != (new.type, new.link, new.size):
         return False
     if old.type != DIR and (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid):
         return False
-    return old.type != FILE or not old.size or _digest(was, old) == _digest(now, new)
+    return old.type != FILE or not old.size or _digest(earlier, old) == _digest(later, new)
 
 
 def _digest(tree: LayerTree, entry: Entry) -> bytes:

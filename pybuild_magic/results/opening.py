@@ -26,10 +26,10 @@ def stored_name(store: Store, ref: str) -> str:
     name = str(reference.parse(ref).tagged())
     known = [record.name for record in store.images.list()]
     if name not in known:
-        near = nearest(reference.parse(name).familiar, [reference.parse(stored).familiar for stored in known])
+        suggestion = nearest(reference.parse(name).familiar, [reference.parse(stored).familiar for stored in known])
         raise StoreError(
             f"The image {ref[:200]} is not in the store.",
-            hint=f"Did you mean {near}?" if near else "%build images lists them.",
+            hint=f"Did you mean {suggestion}?" if suggestion else "%build images lists them.",
         )
     return name
 

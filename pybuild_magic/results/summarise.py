@@ -78,8 +78,8 @@ def summarise_failure(
     """Sum up a build that ended with `error`: how far it got, and the steps that were not run."""
     dockerfile = redact(_dockerfile(options) or (error.location.text if error.location else ""))
     attribution = Attribution(dockerfile, options.target)
-    left = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
-    steps = [(step, attribution.place(step.name)) for step in (*trace.visible(), *left[:_NOT_RUN])]
+    unannounced = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
+    steps = [(step, attribution.place(step.name)) for step in (*trace.visible(), *unannounced[:_NOT_RUN])]
     where = error.location
     return msgspec.structs.replace(
         _of_steps(options, request, builder, trace, dockerfile, steps),
@@ -242,10 +242,10 @@ def _outputs(
 ) -> tuple[OutputSummary, ...]:
     """Describe each output. All outputs of a build have the same tree, so only the first output with one shows it."""
     names = _names(answer)
-    shown: list[OutputSummary] = []
+    summaries: list[OutputSummary] = []
     for output, path in outputs:
         if path is None:
-            shown.append(OutputSummary(type=output.type, names=names if output.exporter.image else ()))
+            summaries.append(OutputSummary(type=output.type, names=names if output.exporter.image else ()))
             continue
         is_directory = path.is_dir()
         summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path), is_directory=is_directory)
@@ -253,8 +253,8 @@ def _outputs(
             summary = msgspec.structs.replace(summary, names=names)
         elif files is not None:
             summary, files = _with_files(summary, files), None
-        shown.append(summary)
-    return tuple(shown)
+        summaries.append(summary)
+    return tuple(summaries)
 
 
 def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
@@ -263,10 +263,10 @@ def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
         entries += 1
         if entry.type == "0":
             count, total = count + 1, total + entry.size
-    shown = files if entries <= SHOWN_FILES else nsmallest(SHOWN_FILES, files, lambda entry: entry.path.count("/"))
+    listed = files if entries <= SHOWN_FILES else nsmallest(SHOWN_FILES, files, lambda entry: entry.path.count("/"))
     return msgspec.structs.replace(
         output,
-        files=tuple(file_summary(entry) for entry in shown),
+        files=tuple(file_summary(entry) for entry in listed),
         file_count=count,
         file_bytes=total,
         more_files=max(0, entries - SHOWN_FILES),

@@ -134,19 +134,19 @@ def _entries(contents: Contents, of: str, platform: str) -> list[Marked]:
 
 def _packed(of: str, platform: str, entries: Sequence[Marked], room: int) -> TreeSummary | None:
     """Return a tree in at most `room` bytes, cut if need be; None when it is empty or there is too little room."""
-    most = min(len(entries), room // _ENTRY)
-    while most and room >= _LEAST:
-        tree = _pack(of, platform, entries, most)
+    limit = min(len(entries), room // _ENTRY)
+    while limit and room >= _LEAST:
+        tree = _pack(of, platform, entries, limit)
         if len(tree.columns) <= room:
             return tree
-        most = min(most // 2, int(most * 1.1 * room / len(tree.columns)))
+        limit = min(limit // 2, int(limit * 1.1 * room / len(tree.columns)))
     return None
 
 
-def _pack(of: str, platform: str, entries: Sequence[Marked], most: int | None = None) -> TreeSummary:
-    shown = entries if most is None or most >= len(entries) else heaviest(entries, most)
-    packed = zlib.compress(msgspec.json.encode(columns_of(shown)), 9)
-    listed = sum(entry.type != REST for _, entry in shown)
+def _pack(of: str, platform: str, entries: Sequence[Marked], limit: int | None = None) -> TreeSummary:
+    selected = entries if limit is None or limit >= len(entries) else heaviest(entries, limit)
+    packed = zlib.compress(msgspec.json.encode(columns_of(selected)), 9)
+    listed = sum(entry.type != REST for _, entry in selected)
     return TreeSummary(
         of=of,
         platform=platform,
@@ -156,7 +156,7 @@ def _pack(of: str, platform: str, entries: Sequence[Marked], most: int | None = 
     )
 
 
-def heaviest(entries: Sequence[Marked], most: int) -> list[Marked]:
+def heaviest(entries: Sequence[Marked], limit: int) -> list[Marked]:
     """Return about `most` entries: directories are expanded in order of size, and the rest of each is counted."""
     inside: defaultdict[str, list[Marked]] = defaultdict(list)
     for marked in entries:
@@ -178,28 +178,28 @@ def heaviest(entries: Sequence[Marked], most: int) -> list[Marked]:
         if folder:
             below[folder.rpartition("/")[0]].add(folder)
 
-    shown: list[Marked] = []
+    selected: list[Marked] = []
     heap: list[tuple[int, str]] = [(-bytes_[""], "")]
-    left = most
+    room = limit
     rests: list[Marked] = []
     while heap:
         _, folder = heappop(heap)
         members, folders = inside[folder], below[folder]
         # Each directory that is listed needs room for one more entry, which counts its content.
-        if len(members) + len(folders) <= left:
-            shown += members
-            left -= len(members) + len(folders)
+        if len(members) + len(folders) <= room:
+            selected += members
+            room -= len(members) + len(folders)
             for name in folders:
                 heappush(heap, (-bytes_[name], name))
         else:
             files = [marked for marked in members if marked[1].type != DIR]
-            largest = nlargest(left // 4, files, lambda marked: marked[1].size)
-            shown += largest
-            left -= len(largest)
+            largest = nlargest(room // 4, files, lambda marked: marked[1].size)
+            selected += largest
+            room -= len(largest)
             size = sum(entry.size for _, entry in largest)
             rests.append(_rest(folder, counts[folder] - len(largest), bytes_[folder] - size))
     return sorted(
-        [*shown, *rests],
+        [*selected, *rests],
         key=lambda marked: marked[1].path.split("/"),
     )
 

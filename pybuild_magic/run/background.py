@@ -134,17 +134,17 @@ def start_with(
         owner = this_process() if owned and not options.detach_from_kernel else None
         record, lock = new_record(options.name, image.name, words, owner)
         try:
-            given = msgspec.structs.replace(options, env=environment(options, ()), env_files=())
-            request = msgspec.msgpack.encode(HostRequest(image, command, given, script))
-            begun = _host(record, lock, request, watched=owner is not None)
+            resolved = msgspec.structs.replace(options, env=environment(options, ()), env_files=())
+            request = msgspec.msgpack.encode(HostRequest(image, command, resolved, script))
+            answer = _host(record, lock, request, is_watched=owner is not None)
         except BaseException:
             record.remove()
             raise
         finally:
             os.close(lock)
-    if begun.error:
+    if answer.error:
         record.remove()
-        raise NotBegunError(begun.error, hint=begun.hint, code=begun.code)
+        raise NotBegunError(answer.error, hint=answer.hint, code=answer.code)
     return BackgroundRun(record)
 
 
@@ -156,9 +156,9 @@ class NotBegunError(BuildError):
         self.code = code
 
 
-def _host(record: Record, lock: int, request: bytes, *, watched: bool) -> Begun:
+def _host(record: Record, lock: int, request: bytes, *, is_watched: bool) -> Begun:
     """Start the process that hosts a run, and return how the run began."""
-    owner = os.pidfd_open(os.getpid()) if watched else -1
+    owner = os.pidfd_open(os.getpid()) if is_watched else -1
     faults = record.directory / "faults"
     try:
         with faults.open("wb") as errors:
@@ -185,8 +185,8 @@ def _host(record: Record, lock: int, request: bytes, *, watched: bool) -> Begun:
     try:
         return msgspec.json.decode(answer, type=Begun)
     except msgspec.DecodeError:
-        said = faults.read_text("utf-8", "replace").strip().splitlines()[-1:]
-        return Begun(f"The process that hosts the run has died{''.join(f': {line}' for line in said)}.")
+        last_line = faults.read_text("utf-8", "replace").strip().splitlines()[-1:]
+        return Begun(f"The process that hosts the run has died{''.join(f': {line}' for line in last_line)}.")
 
 
 def find_run(name: str) -> BackgroundRun:

@@ -76,15 +76,15 @@ class Container:
         The volumes, and the cache mounts of a failed step, are held during the block.
         """
         step = self.image.step
-        with ExitStack() as held:
+        with ExitStack() as stack:
             places: dict[str, Path] = {}
             if names := [volume.source for volume in self.options.volumes if volume.named]:
                 from .named import held_volumes
 
-                places = held.enter_context(held_volumes(names))
+                places = stack.enter_context(held_volumes(names))
             spec = self._spec(terminal, places, extra)
             if step is not None:
-                spec = self._on_step(held.enter_context(embedded_builder().failed.opened(step, cancel)), spec)
+                spec = self._on_step(stack.enter_context(embedded_builder().failed.opened(step, cancel)), spec)
             yield spec
 
     def execute(
@@ -110,22 +110,22 @@ class Container:
         sandbox.discard(outcome)
         return outcome, None
 
-    def _on_step(self, given: RunSpec, spec: RunSpec) -> RunSpec:
+    def _on_step(self, step_spec: RunSpec, spec: RunSpec) -> RunSpec:
         """Return the specification of a failed step, `given`, with what the options ask for, `spec`, applied on top."""
         options = self.options
-        taken = {mount.dest.rstrip("/") for mount in spec.mounts}
-        hostname = options.hostname or given.hostname
+        destinations = {mount.dest.rstrip("/") for mount in spec.mounts}
+        hostname = options.hostname or step_spec.hostname
         return msgspec.structs.replace(
             spec,
-            env=environment(options, (*given.env, *(["TERM=xterm"] if options.tty else ()))),
-            mounts=(*(mount for mount in given.mounts if mount.dest.rstrip("/") not in taken), *spec.mounts),
-            network=spec.network if options.network else given.network,
+            env=environment(options, (*step_spec.env, *(["TERM=xterm"] if options.tty else ()))),
+            mounts=(*(mount for mount in step_spec.mounts if mount.dest.rstrip("/") not in destinations), *spec.mounts),
+            network=spec.network if options.network else step_spec.network,
             hostname=hostname,
-            extra_hosts=(*given.extra_hosts, *spec.extra_hosts),
-            ulimits=(*given.ulimits, *spec.ulimits),
-            shm_size=spec.shm_size or given.shm_size,
-            insecure=spec.insecure or given.insecure,
-            readonly_root=spec.readonly_root or given.readonly_root,
+            extra_hosts=(*step_spec.extra_hosts, *spec.extra_hosts),
+            ulimits=(*step_spec.ulimits, *spec.ulimits),
+            shm_size=spec.shm_size or step_spec.shm_size,
+            insecure=spec.insecure or step_spec.insecure,
+            readonly_root=spec.readonly_root or step_spec.readonly_root,
         )
 
     def _spec(
@@ -136,15 +136,15 @@ class Container:
         hostname = options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
-        given = Machine().given(options.devices, options.gpus) if options.devices or options.gpus else Given()
-        mounts = (*given.mounts, *to_mounts(options.volumes, places, self.image.snapshot), *extra)
+        edits = Machine().given(options.devices, options.gpus) if options.devices or options.gpus else Given()
+        mounts = (*edits.mounts, *to_mounts(options.volumes, places, self.image.snapshot), *extra)
         if self.script is not None:
             mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
         return RunSpec(
             args=self.command,
             snapshot=self.image.snapshot,
             # A device's variables win: CDI edits a specification that is otherwise complete.
-            env=environment(RunOptions(env=given.env), environment(options, (*base, *config.env))),
+            env=environment(RunOptions(env=edits.env), environment(options, (*base, *config.env))),
             cwd=options.workdir or config.working_dir or "/",
             user=options.user or config.user,
             mounts=(*self._volumes(mounts), *mounts),
@@ -155,8 +155,8 @@ class Container:
             shm_size=options.shm_size,
             insecure=options.privileged,
             readonly_root=options.read_only,
-            hooks=given.hooks,
-            groups=given.groups,
+            hooks=edits.hooks,
+            groups=edits.groups,
             capabilities=_capabilities(options),
             root_cwd=True,
             init=options.init,
@@ -166,12 +166,12 @@ class Container:
 
     def _volumes(self, mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
         """Return mounts for the image's VOLUMEs: they begin with the image's files, and end with the process."""
-        taken = {mount.dest.rstrip("/") for mount in mounts}
+        destinations = {mount.dest.rstrip("/") for mount in mounts}
         tree = embedded_builder().store.tree(self.image.snapshot)
         volumes: list[SandboxMount] = []
         for path in sorted(self.image.config.config.volumes):
             dest = "/" + path.strip("/")
-            if dest in taken or dest == "/":
+            if dest in destinations or dest == "/":
                 continue
             entry = tree.get(resolve(tree, dest.lstrip("/")))
             there = entry is not None and entry.is_dir
@@ -207,8 +207,8 @@ class _Run:
         self.streams[stream].add(data)
         if self.show is None or not self.room:
             return
-        shown, self.room = data[: self.room], max(0, self.room - len(data))
-        self.chunks.put((stream, shown))
+        chunk, self.room = data[: self.room], max(0, self.room - len(data))
+        self.chunks.put((stream, chunk))
         if not self.room:
             self.chunks.put((2, f"\n[output clipped, limit {SHOWN >> 20}MiB reached]\n".encode()))
 
@@ -244,23 +244,23 @@ class _Run:
     def result(self) -> RunResult:
         """Start the process, show its output as it comes, and wait for the end."""
         self.thread.start()
-        asked = 0
+        interrupts = 0
         deadline = 0.0
         while True:
             try:
                 if not self._show_next():
                     break
-                if asked and time.monotonic() > deadline:
+                if interrupts and time.monotonic() > deadline:
                     self.cancel.cancel()
             except KeyboardInterrupt:
-                asked += 1
-                if asked > 1:
+                interrupts += 1
+                if interrupts > 1:
                     self.cancel.cancel()
                 else:
                     deadline = time.monotonic() + self.container.options.stop_timeout
                     self.hold.stop(self.container.stop_signal)
         self.thread.join()
-        if asked:
+        if interrupts:
             raise Interrupted("The process was stopped.")
         if self.error is not None:
             raise self.error
@@ -332,9 +332,9 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
             hint="Write it as in docker run, for instance NET_RAW or SYS_PTRACE.",
         )
     default = [name for name in CAPABILITIES if name != "CAP_NET_RAW" or options.network == "none"]
-    kept = set(ALL_CAPABILITIES if "ALL" in options.cap_add else default)
-    kept = set[str]() if "ALL" in options.cap_drop else kept - set(options.cap_drop)
-    return tuple(sorted(kept | (set(options.cap_add) - {"ALL"})))
+    capabilities = set(ALL_CAPABILITIES if "ALL" in options.cap_add else default)
+    capabilities = set[str]() if "ALL" in options.cap_drop else capabilities - set(options.cap_drop)
+    return tuple(sorted(capabilities | (set(options.cap_add) - {"ALL"})))
 
 
 def keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:

@@ -131,10 +131,10 @@ class Host:
         """Answer a request; return False when the client has gone."""
         fds: list[int] = []
         try:
-            taken = door.take(client)
-            if taken is None:
+            message = door.take(client)
+            if message is None:
                 return False
-            request, fds = taken
+            request, fds = message
             self.do(request, fds)
             answer = Answer()
         except BuildError as error:
@@ -190,10 +190,10 @@ class Host:
         """Record how the process ended, for those who ask later."""
         self.log.close()
         code = 128 + 9 if self.outcome is None else self.outcome.exit_code
-        told = "" if self.outcome is None else self.outcome.error
+        error = "" if self.outcome is None else self.outcome.error
         if self.error is not None and not isinstance(self.error, Interrupted):
-            told, code = str(self.error), 125
-        self.record.write(msgspec.structs.replace(self.record.info, exit_code=code, error=told, ended=time.time()))
+            error, code = str(self.error), 125
+        self.record.write(msgspec.structs.replace(self.record.info, exit_code=code, error=error, ended=time.time()))
         if self.request.options.rm:
             self.record.remove()
 
@@ -212,10 +212,10 @@ def main(words: Sequence[str]) -> int:
     try:
         with builder.store.lease():
             host = Host(record, request, int(owner))
-            begun = host.begin()
+            outcome = host.begin()
             with open(1, "wb", closefd=True) as answer:
-                answer.write(msgspec.json.encode(begun))
-            if begun.error:
+                answer.write(msgspec.json.encode(outcome))
+            if outcome.error:
                 record.remove()
                 return 1
             host.serve()

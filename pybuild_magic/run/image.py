@@ -58,15 +58,15 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
     if not isinstance(ref, str):
         return _of_result(getattr(ref, "image", ref), platform)
     store = embedded_builder().store
-    wanted = platforms.parse(platform) if platform else platforms.host()
+    target = platforms.parse(platform) if platform else platforms.host()
     if path := place_on_disk(ref):
-        image, place = find_in_layout(store, path, wanted, cancel)
+        image, place = find_in_layout(store, path, target, cancel)
         return RunImage(path, fetch_layers(store, place, image, cancel), image.config)
     from ..session.auth import DockerAuth
 
     parsed = reference.parse(ref).tagged()
     with closing(Resolver(store, Session(auth=DockerAuth()), cancel, Reporter(_ignore), _mode(pull))) as resolver:
-        image, place = resolver.locate(parsed, wanted)
+        image, place = resolver.locate(parsed, target)
         return RunImage(parsed.familiar, fetch_layers(store, place, image, cancel), image.config)
 
 

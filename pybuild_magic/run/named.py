@@ -41,11 +41,11 @@ class NamedVolume(msgspec.Struct, frozen=True):
 @contextmanager
 def held_volumes(names: Iterable[str]) -> Generator[dict[str, Path]]:
     """Yield the directories of volumes, which are created if missing; nobody removes them during the block."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         places: dict[str, Path] = {}
         for name in sorted({*names}):
             places[name], lock = _hold(_root() / name)
-            held.callback(os.close, lock)
+            stack.callback(os.close, lock)
         yield places
 
 
@@ -73,9 +73,10 @@ def remove_volume(name: str) -> None:
     try:
         lock = lock_file(place / _LOCK)
     except FileNotFoundError:
-        near = nearest(name, [volume.name for volume in list_volumes()])
+        suggestion = nearest(name, [volume.name for volume in list_volumes()])
         raise UsageError(
-            f"There is no volume {name}.", hint=f"Did you mean {near}?" if near else "%build volumes lists them."
+            f"There is no volume {name}.",
+            hint=f"Did you mean {suggestion}?" if suggestion else "%build volumes lists them.",
         ) from None
     if lock is None:
         raise StoreError(f"The volume {name} is in use.", hint="%build ps shows what runs in the background.")

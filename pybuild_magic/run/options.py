@@ -252,8 +252,8 @@ def checked(options: RunOptions) -> RunOptions:
     """Return the options unchanged. Raises UsageError when one of them means nothing without another."""
     if options.detach:
         return options
-    for flag, given in (("--name", options.name), ("--detach-from-kernel", options.detach_from_kernel)):
-        if given:
+    for flag, is_given in (("--name", options.name), ("--detach-from-kernel", options.detach_from_kernel)):
+        if is_given:
             raise UsageError(f"{flag} is of a run in the background.", hint="Add -d, or leave it out.")
     return options
 

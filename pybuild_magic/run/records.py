@@ -135,7 +135,7 @@ def records() -> list[Record]:
     """Return all records, the newest first, after removing those that are out of date."""
     records = [record for place in _root().iterdir() if place.is_dir() and (record := read_record(place)) is not None]
     records.sort(key=lambda record: -record.info.created)
-    kept: list[Record] = []
+    complete: list[Record] = []
     ended = 0
     for record in records:
         if not record.running:
@@ -145,8 +145,8 @@ def records() -> list[Record]:
             if orphan or age > KEPT_SECONDS or ended > MOST:
                 record.remove()
                 continue
-        kept.append(record)
-    return kept
+        complete.append(record)
+    return complete
 
 
 def find_record(name: str) -> Record:
@@ -155,9 +155,10 @@ def find_record(name: str) -> Record:
     matches = [record for record in known if record.info.name == name]
     matches = matches or [record for record in known if len(name) > 1 and record.info.id.startswith(name)]
     if len(matches) != 1:
-        near = nearest(name, [record.info.name for record in known])
+        suggestion = nearest(name, [record.info.name for record in known])
         raise UsageError(
-            f"There is no run {visible(name)}.", hint=f"Did you mean {near}?" if near else "%build ps lists them."
+            f"There is no run {visible(name)}.",
+            hint=f"Did you mean {suggestion}?" if suggestion else "%build ps lists them.",
         )
     return matches[0]
 

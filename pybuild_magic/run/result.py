@@ -58,10 +58,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.exit_code == 0
 
     def __repr__(self) -> str:
-        more = f", {len(self.changes)} files changed" if self.changes is not None else ""
+        changes = f", {len(self.changes)} files changed" if self.changes is not None else ""
         name = f", made {self.image}" if self.image else ""
         limits = f", {self.limits}" if self.limits else ""
-        return f"<RunResult: exit code {self.exit_code} after {self.duration:.2f} s{more}{name}{limits}>"
+        return f"<RunResult: exit code {self.exit_code} after {self.duration:.2f} s{changes}{name}{limits}>"
 
 
 class Captured:
@@ -74,7 +74,7 @@ class Captured:
 
     def add(self, data: bytes) -> bytes:
         """Keep as much of the data as there is room for, and return that part."""
-        kept = data[: self._limit - len(self.data)]
-        self.data += kept
-        self.truncated = self.truncated or len(kept) < len(data)
-        return kept
+        head = data[: self._limit - len(self.data)]
+        self.data += head
+        self.truncated = self.truncated or len(head) < len(data)
+        return head

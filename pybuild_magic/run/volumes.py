@@ -143,11 +143,11 @@ def to_mounts(
 
 def _mount(volume: Volume, places: Mapping[str, Path], snapshot: tuple[str, ...]) -> SandboxMount:
     if volume.named:
-        given = snapshot if volume.copy else ()
+        initial = snapshot if volume.copy else ()
         return SandboxMount(
             volume.target,
-            snapshot=given,
-            selector=volume.target if given else "",
+            snapshot=initial,
+            selector=volume.target if initial else "",
             source=places[volume.source],
             readonly=volume.readonly,
             kept=True,

@@ -58,9 +58,9 @@ class TarSource:
             names.add(name)
             path = folder
 
-    def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
+    def walk(self, selection: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """See `LocalDir.walk`."""
-        return walk_folder(_TarFolder(self, ""), compile_filter(self, wanted))
+        return walk_folder(_TarFolder(self, ""), compile_filter(self, selection))
 
     def stat(self, path: str) -> FileStat | None:
         """See `LocalDir.stat`."""

@@ -97,12 +97,12 @@ class DockerAuth:
     def looked(self, host: str) -> str:
         """Return where credentials were looked for and whether they were found, as the end of a sentence."""
         credentials, where = self._find(host)
-        who = (
+        account = (
             f' (user "{credentials.username}")'
             if credentials and credentials.username != _TOKEN_USER and credentials.username
             else ""
         )
-        return f"{'credentials' + who + ' were found in' if credentials else 'no credentials are in'} {where}"
+        return f"{'credentials' + account + ' were found in' if credentials else 'no credentials are in'} {where}"
 
     def _find(self, host: str) -> tuple[Credentials | None, str]:
         """Return the credentials, if any, and the place that was searched."""
@@ -185,9 +185,9 @@ def _entry(config: _Config | None, host: str) -> Credentials | None:
         if (entry := config.auths.get(key)) and (credentials := entry.credentials()):
             return credentials
     # Keys such as that of `docker login https://host/v1/` are compared by their host alone.
-    wanted = {_bare(key) for key in _keys(host)}
+    keys = {_bare(key) for key in _keys(host)}
     for key, entry in config.auths.items():
-        if _bare(key) in wanted and (credentials := entry.credentials()):
+        if _bare(key) in keys and (credentials := entry.credentials()):
             return credentials
     return None
 

@@ -34,8 +34,8 @@ class DirSource:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).resolve()
         if (kind := kind_of(self.root)) != "directory":
-            what = "is not a directory" if kind else "does not exist"
-            raise ContextError(f"The context {os.fspath(root)} {what}.")
+            problem = "is not a directory" if kind else "does not exist"
+            raise ContextError(f"The context {os.fspath(root)} {problem}.")
         self._local = threading.local()
 
     @property
@@ -43,9 +43,9 @@ class DirSource:
         """The real path of the root."""
         return str(self.root)
 
-    def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
+    def walk(self, selection: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """See `LocalDir.walk`. Raises `ContextError` for a wanted directory that cannot be read."""
-        matcher = compile_filter(self, wanted)
+        matcher = compile_filter(self, selection)
         try:
             root = _OpenFolder(at.open(self.root, _DIRECTORY), {})
         except OSError as error:
@@ -127,8 +127,8 @@ class _Descriptor:
 
 
 def _unreadable(path: str, error: OSError) -> ContextError:
-    what = f"The directory {path} of the context" if path else "The context"
-    return ContextError(f"{what} cannot be read: {error.strerror or error}.")
+    subject = f"The directory {path} of the context" if path else "The context"
+    return ContextError(f"{subject} cannot be read: {error.strerror or error}.")
 
 
 class _OpenFolder:

@@ -56,7 +56,7 @@ class LocalDir(Protocol):
         """The name under which facts about its files are remembered from build to build; "" remembers nothing."""
         ...
 
-    def walk(self, wanted: Filter = ...) -> Iterator[FileStat]:
+    def walk(self, selection: Filter = ...) -> Iterator[FileStat]:
         """Yield the wanted files: depth first, each directory before its content, names in byte order."""
         ...
 

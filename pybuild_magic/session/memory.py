@@ -47,9 +47,9 @@ class MemorySource:
             hashed.update(data if isinstance(data, bytes) else b"")
         return hashed.hexdigest()
 
-    def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
+    def walk(self, selection: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """See `LocalDir.walk`."""
-        return walk_folder(_DictFolder(self._tree), compile_filter(self, wanted))
+        return walk_folder(_DictFolder(self._tree), compile_filter(self, selection))
 
     def stat(self, path: str) -> FileStat | None:
         """See `LocalDir.stat`."""

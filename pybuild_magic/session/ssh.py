@@ -38,23 +38,23 @@ class SSHAgents:
 
 
 def _socket(name: str, paths: tuple[str, ...], environ: Mapping[str, str]) -> str:
-    given = [path for path in paths if path]
-    if not given:
+    sockets = [path for path in paths if path]
+    if not sockets:
         agent = environ.get("SSH_AUTH_SOCK", "")
         if not agent:
             raise UsageError(
                 f"--ssh {name} needs an SSH agent, and SSH_AUTH_SOCK is not set.",
                 hint="Start one (eval $(ssh-agent); ssh-add), or give its socket: --ssh default=SOCKET.",
             )
-        given = [agent]
-    if len(given) > 1:
+        sockets = [agent]
+    if len(sockets) > 1:
         raise UsageError(f"--ssh {name} takes one agent's socket.", hint="Load all keys into one agent with ssh-add.")
-    path = user_path(given[0])
+    path = user_path(sockets[0])
     if not kind_of(path):
-        raise UsageError(f"--ssh {name}: {given[0]} does not exist.")
+        raise UsageError(f"--ssh {name}: {sockets[0]} does not exist.")
     if not path.is_socket():
         raise UsageError(
-            f"--ssh {name}: {given[0]} is a key file, and a key is used through an agent.",
-            hint=f"Load it (ssh-add {given[0]}) and use --ssh {name}.",
+            f"--ssh {name}: {sockets[0]} is a key file, and a key is used through an agent.",
+            hint=f"Load it (ssh-add {sockets[0]}) and use --ssh {name}.",
         )
     return str(path)

@@ -53,20 +53,20 @@ class Matcher:
     def check(self, path: str, directory: bool, parents: _State) -> tuple[bool, bool, _State]:
         """Return (wanted, descend, the state for the entries below) for a path."""
         included, excluded = parents
-        wanted = True
+        is_selected = True
         if self.include is not None:
             hit, included = self.include.match(path, included)
             if not hit:
-                wanted = False
+                is_selected = False
                 if directory and not _below(path, self._include_prefixes):
                     return False, False, parents
         if self.exclude is not None:
             hit, excluded = self.exclude.match(path, excluded)
             if hit:
-                wanted = False
+                is_selected = False
                 if directory and not _below(path, self._exception_prefixes):
                     return False, False, parents
-        return wanted, directory, (included, excluded)
+        return is_selected, directory, (included, excluded)
 
 
 def _prefixes(matcher: PatternMatcher | None, *, exclusion: bool) -> list[str] | None:
@@ -107,15 +107,15 @@ def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
             folder, prefix = frame.folder, frame.prefix
             for name, directory in frame.entries:
                 path = prefix + name
-                wanted, descend, state = True, directory, frame.parents
+                is_selected, descend, state = True, directory, frame.parents
                 if matcher is not None:
-                    wanted, descend, state = matcher.check(path, directory, state)
-                    if not wanted and not descend:
+                    is_selected, descend, state = matcher.check(path, directory, state)
+                    if not is_selected and not descend:
                         continue
                 status = folder.stat(name, path)
                 if status is None:
                     continue
-                if wanted:
+                if is_selected:
                     if pending:
                         for above in stack:
                             if above.pending is not None:
@@ -126,8 +126,8 @@ def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
                 if descend:
                     child = folder.enter(name)
                     if child is not None:
-                        stack.append(_Frame(child, path + "/", state, None if wanted else status))
-                        pending = pending or not wanted
+                        stack.append(_Frame(child, path + "/", state, None if is_selected else status))
+                        pending = pending or not is_selected
                         break
             else:
                 stack.pop()
@@ -137,16 +137,16 @@ def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
             frame.folder.close()
 
 
-def compile_filter(source: LocalDir, wanted: Filter) -> Matcher | None:
+def compile_filter(source: LocalDir, selection: Filter) -> Matcher | None:
     """Return the matcher for a walk of `source`; None when everything is wanted."""
-    include = wanted.include
-    if wanted.follow:
-        targets = follow_links(source, wanted.follow)
+    include = selection.include
+    if selection.follow:
+        targets = follow_links(source, selection.follow)
         if targets is not None:
             include = tuple(_dedupe(sorted({*include, *targets})) or ())
-    if not include and not wanted.exclude:
+    if not include and not selection.exclude:
         return None
-    return Matcher(include, wanted.exclude)
+    return Matcher(include, selection.exclude)
 
 
 def follow_links(source: LocalDir, paths: tuple[str, ...]) -> list[str] | None:
@@ -189,10 +189,10 @@ def _targets(source: LocalDir, path: str) -> list[str]:
 
 
 def _dedupe(paths: list[str]) -> list[str] | None:
-    kept: list[str] = []
+    unique: list[str] = []
     for path in paths:
         if path == ".":
             return None
-        if not kept or not path.startswith(kept[-1] + "/"):
-            kept.append(path)
-    return kept
+        if not unique or not path.startswith(unique[-1] + "/"):
+            unique.append(path)
+    return unique

@@ -49,9 +49,9 @@ class Reporter:
 
     def announce(self, vertices: Iterable[Vertex]) -> None:
         """Send vertices that have not started, so that displays know the whole graph."""
-        announced = tuple(vertices)
-        if announced:
-            self.emit(SolveStatus(vertexes=announced))
+        vertexes = tuple(vertices)
+        if vertexes:
+            self.emit(SolveStatus(vertexes=vertexes))
 
     def vertex(self, digest: str, name: str, inputs: Iterable[str] = ()) -> VertexReport:
         """Return the report of a vertex, which starts when the report is entered, or when its `start` is called."""

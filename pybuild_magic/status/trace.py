@@ -160,10 +160,10 @@ class Trace:
             self._began += 1
             step.index = self._began
         # A step that begins again before it has ended continues: the time that it has worked still counts.
-        began = step.started if step.started and not step.completed else vertex.started
-        if vertex.completed and began and vertex.completed != step.completed:
-            step.busy += max(0.0, (vertex.completed - began).total_seconds())
-        step.started, step.completed = began or step.started, vertex.completed
+        start = step.started if step.started and not step.completed else vertex.started
+        if vertex.completed and start and vertex.completed != step.completed:
+            step.busy += max(0.0, (vertex.completed - start).total_seconds())
+        step.started, step.completed = start or step.started, vertex.completed
         if step.completed:
             self._end_lines(step)
 

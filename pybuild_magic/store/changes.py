@@ -70,7 +70,7 @@ class Analyses:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, ...], _Table] = OrderedDict()
 
-    def get(self, diff_ids: Sequence[str], most: int = 0) -> Analysis | None:
+    def get(self, diff_ids: Sequence[str], limit: int = 0) -> Analysis | None:
         """Return the analysis of a snapshot; None if more than `most` entries would have to be read (0: no limit).
 
         Raises StoreError when a layer is not in the store.
@@ -83,7 +83,7 @@ class Analyses:
             table = self._kept[chain[:height]] if height else _Table()
             if height < len(chain):
                 todo = chain[height:]
-                if most and sum(len(self._layer(diff_id).index) for diff_id in todo) > most:
+                if limit and sum(len(self._layer(diff_id).index) for diff_id in todo) > limit:
                     return None
                 table = table.copy()
                 for position in range(height, len(chain)):

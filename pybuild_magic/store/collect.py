@@ -25,11 +25,11 @@ def collect_garbage(store: Store) -> int:
     process publishes meanwhile is never deleted: both look and act under the database's write lock.
     """
     with store.db.write() as connection:
-        needed = references(store, connection, store.leases.horizon())
+        keep = references(store, connection, store.leases.horizon())
         for table, column, alive in (
-            ("layers", "diff_id", needed.layers),
-            ("parts", "digest", needed.blobs),
-            ("blobs", "digest", needed.blobs),
+            ("layers", "diff_id", keep.layers),
+            ("parts", "digest", keep.blobs),
+            ("blobs", "digest", keep.blobs),
         ):
             rows = connection.execute(f"SELECT {column} FROM {table}").fetchall()  # noqa: S608 - our own names
             dead = [row for row in rows if row[0] not in alive]

@@ -176,8 +176,8 @@ class Collector:
             if step.kind == TAR:
                 return drop_tar(connection, step.id, horizon)
             sql = "DELETE FROM cache WHERE key = ? AND last_used < ? RETURNING 1"
-            gone = [bool(connection.execute(sql, (key, horizon)).fetchall()) for key in step.keys]
-            return all(gone)
+            deleted = [bool(connection.execute(sql, (key, horizon)).fetchall()) for key in step.keys]
+            return all(deleted)
 
 
 class _StoppedError(Exception):

@@ -44,31 +44,31 @@ class Contents:
         self._parts = parts
         self._layer = layer
 
-    def find(self, wanted: Mapping[bytes, int]) -> dict[bytes, Span]:
+    def find(self, sizes: Mapping[bytes, int]) -> dict[bytes, Span]:
         """Return the places of those `wanted` contents (size by digest) that are worth referring to.
 
         Places are ranges of blobs that are files, which stay to the end of the lease. A content is left out if too
         little of its blob is wanted.
         """
-        digests = [digest for digest, size in wanted.items() if size >= SMALLEST and digest]
+        digests = [digest for digest, size in sizes.items() if size >= SMALLEST and digest]
         if not digests:
             return {}
-        self._take_in(_SHARE * sum(wanted.values()))
+        self._take_in(_SHARE * sum(sizes.values()))
         by_holder: dict[str, list[tuple[bytes, int]]] = {}
         for start in range(0, len(digests), _AT_ONCE):
             some = digests[start : start + _AT_ONCE]
             for digest, blob, offset in self._db.read(_FIND.format(",".join("?" * len(some))), some):
                 by_holder.setdefault(blob, []).append((digest, offset))
-        shares = {blob: sum(wanted[digest] for digest, _ in places) for blob, places in by_holder.items()}
+        shares = {blob: sum(sizes[digest] for digest, _ in places) for blob, places in by_holder.items()}
         spans: dict[bytes, Span] = {}
-        kept = 0
+        count = 0
         for blob in sorted(by_holder, key=shares.__getitem__, reverse=True):
-            if kept == _MOST_BLOBS:
+            if count == _MOST_BLOBS:
                 break
             size = self._uses.mark("blobs", "digest", blob)
             if size is not None and shares[blob] * _SHARE >= size:
-                kept += 1
-                spans.update((digest, Span(blob, offset, wanted[digest])) for digest, offset in by_holder[blob])
+                count += 1
+                spans.update((digest, Span(blob, offset, sizes[digest])) for digest, offset in by_holder[blob])
         return spans
 
     def likely(self, sizes: Sequence[int]) -> frozenset[int]:
@@ -77,22 +77,22 @@ class Contents:
         They are the sizes in a blob that would be worth referring to if all contents of the same size were the same.
         """
         counts = Counter(size for size in sizes if size >= SMALLEST)
-        most = _SHARE * sum(size * count for size, count in counts.items())
-        self._take_in(most)
+        budget = _SHARE * sum(size * count for size, count in counts.items())
+        self._take_in(budget)
         likely: set[int] = set()
         sql = "SELECT sizes, size FROM holders JOIN blobs ON digest = blob WHERE size <= ?"
-        for column, room in self._db.read(sql, (most,)):
+        for column, room in self._db.read(sql, (budget,)):
             common = counts.keys() & array("q", column)
             if _SHARE * sum(size * counts[size] for size in common) >= room:
                 likely |= common
         return frozenset(likely)
 
-    def _take_in(self, most: int) -> None:
+    def _take_in(self, budget: int) -> None:
         """Record the contents of new layers, except those of more than `most` bytes, which cannot be worth it."""
         rows = self._db.read(
             "SELECT diff_id FROM layers WHERE size BETWEEN ? AND ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
             "AND diff_id IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",
-            (_LAYER_SMALLEST, most),
+            (_LAYER_SMALLEST, budget),
         )
         for (diff_id,) in rows:
             try:

@@ -88,8 +88,8 @@ def decompress(stream: Readable, known: Collection[str] = LAYERS, name: str = "T
     which the stream is called `name`; errors of reading `stream` itself are passed on.
     """
     start = b""
-    while len(start) < MAGIC_SIZE and (more := stream.read(MAGIC_SIZE - len(start))):
-        start += more
+    while len(start) < MAGIC_SIZE and (block := stream.read(MAGIC_SIZE - len(start))):
+        start += block
     source = cast("BinaryIO", _Prefixed(start, stream))
     kind = compression_of(start)
     return _Decompressed(_OPENERS[kind](source), name) if kind in known and kind in _OPENERS else source
@@ -126,12 +126,12 @@ def head(stream: Readable, size: int) -> bytes:
     """Return the first `size` bytes of `stream`, uncompressed; fewer if it ends or is broken before."""
     data = stream.read(_BLOCK)
     feed = _feed(compression_of(data))
-    begun = b""
+    start = b""
     with suppress(SourceError), _sentences("The stream"):
-        while data and len(begun) < size:
-            begun += feed(data, size - len(begun))
+        while data and len(start) < size:
+            start += feed(data, size - len(start))
             data = stream.read(_BLOCK)
-    return begun[:size]
+    return start[:size]
 
 
 def _feed(compression: str) -> Callable[[bytes, int], bytes]:
@@ -160,16 +160,16 @@ _BLOCK = 1 << 16
 
 
 @contextmanager
-def _sentences(what: str) -> Generator[None]:
+def _sentences(subject: str) -> Generator[None]:
     """Turn the errors of decompressors about bad data into a SourceError about `what`."""
     try:
         yield
     except EOFError as error:
-        raise SourceError(f"{what} is incomplete: its compressed data ends too early.") from error
+        raise SourceError(f"{subject} is incomplete: its compressed data ends too early.") from error
     except Exception as error:
         plain = isinstance(error, OSError) and error.errno is None
         if plain or isinstance(error, zlib.error) or type(error).__name__ in _DATA_ERRORS:
-            raise SourceError(f"{what} is corrupt: {error}.") from error
+            raise SourceError(f"{subject} is corrupt: {error}.") from error
         raise
 
 

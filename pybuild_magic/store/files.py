@@ -88,10 +88,10 @@ class SpanReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill `buffer` from the position on, and return the number of bytes; 0 at the end of the range."""
         view = memoryview(buffer).cast("B")
-        want = min(len(view), self._span.size - self._at)
-        if want <= 0:
+        count = min(len(view), self._span.size - self._at)
+        if count <= 0:
             return 0
-        data = pread(self._fd, want, self._span.offset + self._at)
+        data = pread(self._fd, count, self._span.offset + self._at)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -62,14 +62,14 @@ class CheckedStream:
             self._on_progress(self.size)
         return data
 
-    def finish(self, digest: str | None, what: str) -> None:
+    def finish(self, digest: str | None, subject: str) -> None:
         """Read the rest, which the decompressor did not need, and compare digests."""
         while self.read(1 << 20):
             pass
         if self._hash is not None and digest is not None:
             actual = f"{digest.partition(':')[0]}:{self._hash.hexdigest()}"
             if actual != digest:
-                raise SourceError(f"{what} has the digest {actual} where {digest} was announced.")
+                raise SourceError(f"{subject} has the digest {actual} where {digest} was announced.")
 
 
 class Unpacked:

@@ -110,7 +110,7 @@ def drop_tar(connection: Connection, diff_id: str, horizon: float) -> bool:
 
     Returns whether it was forgotten.
     """
-    gone = connection.execute(
+    deleted = connection.execute(
         "DELETE FROM blobs WHERE digest = ?1 AND last_used < ?2 "
         "AND EXISTS (SELECT 1 FROM layers WHERE diff_id = ?1 AND last_used < ?2) "
         "AND EXISTS (SELECT 1 FROM compressed JOIN blobs AS packed ON packed.digest = compressed.digest "
@@ -118,15 +118,15 @@ def drop_tar(connection: Connection, diff_id: str, horizon: float) -> bool:
         "AND NOT EXISTS (SELECT 1 FROM parts WHERE instr(blobs, ?1)) RETURNING 1",
         (diff_id, horizon),
     )
-    return bool(gone.fetchall())
+    return bool(deleted.fetchall())
 
 
 def drop_packed(connection: Connection, digest: str, horizon: float) -> bool:
     """Forget a packed form, unless a build uses it or its layer has no other form; return whether it was forgotten."""
-    gone = connection.execute(
+    deleted = connection.execute(
         "DELETE FROM blobs WHERE digest = ?1 AND last_used < ?2 AND NOT EXISTS (SELECT 1 FROM compressed "
         "JOIN layers ON layers.diff_id = compressed.diff_id WHERE compressed.digest = ?1 "
         "AND layers.diff_id NOT IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)) RETURNING 1",
         (digest, horizon),
     )
-    return bool(gone.fetchall())
+    return bool(deleted.fetchall())

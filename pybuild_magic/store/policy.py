@@ -71,7 +71,7 @@ def spare(store: Store) -> int:
     largest = dict[str, int](
         store.db.read("SELECT diff_id, size FROM layers WHERE diff_id NOT IN (SELECT digest FROM parts)")
     )
-    taken = 0
+    total = 0
     for sql in (
         "SELECT digest, size FROM blobs WHERE digest IN (SELECT diff_id FROM layers)",
         "SELECT diff_id, size FROM rootfs WHERE diff_id NOT IN (SELECT digest FROM parts)",
@@ -79,12 +79,12 @@ def spare(store: Store) -> int:
         "compressed.digest WHERE compressed.digest != diff_id",
     ):
         for id_, size, *_ in store.db.read(sql):
-            taken += size
+            total += size
             largest[id_] = max(largest.get(id_, 0), size)
     # The files of a directory of a layer in parts are in the tars of other layers already.
     ((again,),) = store.db.read("SELECT coalesce(sum(size), 0) FROM rootfs WHERE diff_id IN (SELECT digest FROM parts)")
-    taken += again
-    over = taken - int((1 + _SPARE_SHARE) * sum(largest.values()))
+    total += again
+    over = total - int((1 + _SPARE_SHARE) * sum(largest.values()))
     return over if over > _SPARE_LEAST else 0
 
 
@@ -135,10 +135,10 @@ class _Planner:
         over = spare(self._store)
         if not over:
             return
-        settled = max(now() - _SETTLED_SECONDS, self._store.leases.began, self._store.history.last())
+        threshold = max(now() - _SETTLED_SECONDS, self._store.leases.began, self._store.history.last())
         for find in (self._extracted_tars, self._directories, self._doubles):
             for owner, step in find():
-                recent = step.last_used >= settled and not (self._quick and step.kind == DIRECTORY)
+                recent = step.last_used >= threshold and not (self._quick and step.kind == DIRECTORY)
                 if over > 0 and not recent:
                     over -= step.size
                     yield self._drop(owner, step)
@@ -182,20 +182,20 @@ class _Planner:
             "WHERE compressed.digest != layers.diff_id "
             "AND (tar.digest IS NOT NULL OR layers.diff_id IN (SELECT digest FROM parts)) ORDER BY packed.last_used"
         )
-        doubles: dict[str, tuple[str, Step]] = {}
+        choices: dict[str, tuple[str, Step]] = {}
         for id_, touched, size, unpacked, digest, small, last_used, boot, kind, known in rows:
-            gone = (TAR, id_) in self._gone or (COMPRESSED, digest) in self._gone
-            if gone or id_ in doubles or id_ not in self.survey.items:
+            is_gone = (TAR, id_) in self._gone or (COMPRESSED, digest) in self._gone
+            if is_gone or id_ in choices or id_ not in self.survey.items:
                 continue
             elsewhere = is_elsewhere(msgspec.json.decode(known, type=dict[str, str]))
             safe = size >= 0 and not boot and kind in ("gzip", "zstd") and id_ not in used
             if safe and max(touched, unpacked) < horizon and (tars or not elsewhere):
-                doubles[id_] = id_, Step(TAR, id_, size, unpacked, f"unpacked {id_}")
+                choices[id_] = id_, Step(TAR, id_, size, unpacked, f"unpacked {id_}")
             elif elsewhere and last_used < horizon:
-                doubles[id_] = id_, Step(COMPRESSED, digest, small, last_used, f"packed {id_}")
-        return sorted(doubles.values(), key=lambda form: form[1].last_used)
+                choices[id_] = id_, Step(COMPRESSED, digest, small, last_used, f"packed {id_}")
+        return sorted(choices.values(), key=lambda form: form[1].last_used)
 
-    def _unused(self, spared: frozenset[str]) -> Iterator[Step]:
+    def _unused(self, exempt: frozenset[str]) -> Iterator[Step]:
         """Drop records and cache mounts, the longest unused first.
 
         Repeat until nothing more goes, since a record may need the result of an older one.
@@ -206,7 +206,7 @@ class _Planner:
             for row in _oldest([*self.survey.rows(), *self._mounts]):
                 if self._total <= self._limit:
                     return
-                if row.type not in spared and (step := self._take(row)):
+                if row.type not in exempt and (step := self._take(row)):
                     yield step
 
     def _take(self, row: Usage) -> Step | None:

@@ -102,9 +102,9 @@ def _close(path: Path) -> None:
             hint=f"Give it back (`sudo chown -R {_user(os.geteuid())} {path.parent}`) if it was made by mistake, "
             f"or {_ELSEWHERE}.",
         )
-    wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
-    if stat.S_IMODE(status.st_mode) != wanted:
-        path.chmod(wanted)
+    mode = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
+    if stat.S_IMODE(status.st_mode) != mode:
+        path.chmod(mode)
 
 
 def _another_member(gid: int) -> str:

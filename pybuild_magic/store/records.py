@@ -68,10 +68,10 @@ class Cache:
             if row is None:
                 return None
             record = CacheRecord(tuple(row[0].split()), row[1], tuple(row[2].split()), *row[3:])
-            kept = (("layers", "diff_id", record.diff_ids), ("blobs", "digest", record.blobs))
+            parts = (("layers", "diff_id", record.diff_ids), ("blobs", "digest", record.blobs))
             whole = all(
                 self._uses.mark(table, column, digest) is not None
-                for table, column, digests in kept
+                for table, column, digests in parts
                 for digest in digests
             )
             if not whole:

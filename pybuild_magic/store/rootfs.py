@@ -164,15 +164,15 @@ class RootfsDirs:
         target = self._path(key)
         moment = now()
         with disk_errors(self._root, "keeping a layer's directory"), self._db.write() as connection:
-            won = not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone()
-            if won and target.exists():
+            is_first = not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone()
+            if is_first and target.exists():
                 target.rename(self._root / "trash" / os.urandom(8).hex())
-            if won:
+            if is_first:
                 (path / _SEAL).write_text(_seal(path), "ascii")
                 path.rename(target)
                 row = (key, diff_id, size, moment, moment)
                 connection.execute("INSERT INTO rootfs VALUES (?, ?, ?, ?, ?)", row)
-        if not won:
+        if not is_first:
             self.discard(path)
             self._uses.mark("rootfs", "key", key)
         return target

@@ -212,13 +212,13 @@ def is_header(block: bytes) -> bool:
 
 def _check_sum(block: bytes, feed: TarFeed) -> None:
     try:
-        wanted = _number(block[148:156])
+        expected = _number(block[148:156])
     except SourceError:
         raise SourceError(f"there is no tar header at byte {feed.offset - BLOCK_SIZE}") from None
     unsigned = sum(block.replace(b"\0", b"")) - sum(block[148:156]) + 8 * 32
-    if wanted != unsigned:
+    if expected != unsigned:
         signed = unsigned - 256 * sum(1 for at, byte in enumerate(block) if byte > 127 and not 148 <= at < 156)
-        if wanted != signed:
+        if expected != signed:
             raise SourceError(f"the header at byte {feed.offset - BLOCK_SIZE} has a wrong checksum")
 
 
@@ -423,34 +423,34 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
 def _gnu_sparse(block: bytes, feed: TarFeed) -> tuple[int, tuple[tuple[int, int], ...]]:
     """Return the map of an old GNU sparse file: four parts in the header, and more in the blocks after it."""
     parts: list[tuple[int, int]] = []
-    area, count, more = block[386:482], 4, block[482]
+    area, count, continues = block[386:482], 4, block[482]
     while True:
         for at in range(0, 24 * count, 24):
             if area[at] == 0:
                 break
             parts.append((_number(area[at : at + 12]), _number(area[at + 12 : at + 24])))
-        if not more:
+        if not continues:
             return _number(block[483:495]), tuple(parts)
         if len(parts) > _MAX_SPARSE:
             raise SourceError("a sparse file has too many parts")
         area, count = feed.take(BLOCK_SIZE), 21
-        more = area[504]
+        continues = area[504]
 
 
 def _pax_sparse(records: dict[bytes, bytes], feed: TarFeed) -> tuple[int, tuple[tuple[int, int], ...]]:
     """Return the map of a PAX sparse file: from the records (formats 0.0 and 0.1) or before the content (1.0)."""
     size = _decimal(records, b"GNU.sparse.realsize", _decimal(records, b"GNU.sparse.size", 0))
     if records.get(b"GNU.sparse.major") == b"1":
-        text, lines, wanted = bytearray(), 0, 1
-        while lines < wanted:
+        text, lines, line_count = bytearray(), 0, 1
+        while lines < line_count:
             block = feed.take(BLOCK_SIZE)
             text += block
             lines += block.count(b"\n")
-            if wanted == 1 and lines:
-                wanted = 1 + 2 * _count(bytes(text[: text.index(b"\n")]))
-            if len(text) > _MAX_PART * wanted + BLOCK_SIZE:
+            if line_count == 1 and lines:
+                line_count = 1 + 2 * _count(bytes(text[: text.index(b"\n")]))
+            if len(text) > _MAX_PART * line_count + BLOCK_SIZE:
                 raise SourceError("the map of a sparse file is malformed")
-        numbers = [_part(line) for line in bytes(text).split(b"\n")[1:wanted]]
+        numbers = [_part(line) for line in bytes(text).split(b"\n")[1:line_count]]
     else:
         value = records.get(b"GNU.sparse.map", b"")
         numbers = [_part(part) for part in value.split(b",")] if value else []

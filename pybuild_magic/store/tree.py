@@ -168,15 +168,15 @@ class LayerTree:
         """
         stack: list[tuple[Node | None, Node | None]] = [(old._root, self._root)]
         while stack:
-            was, now = stack.pop()
-            if was is now:
+            earlier, later = stack.pop()
+            if earlier is later:
                 continue
-            before = (was.children if was else None) or {}
-            after = (now.children if now else None) or {}
-            if (was or now) is not None and (was.entry if was else now.entry if now else ROOT).path:
-                same = was and now and was.diff_id == now.diff_id and was.entry == now.entry
+            before = (earlier.children if earlier else None) or {}
+            after = (later.children if later else None) or {}
+            if (earlier or later) is not None and (earlier.entry if earlier else later.entry if later else ROOT).path:
+                same = earlier and later and earlier.diff_id == later.diff_id and earlier.entry == later.entry
                 if not same:
-                    yield (was.entry if was else None), (now.entry if now else None)
+                    yield (earlier.entry if earlier else None), (later.entry if later else None)
             if not before:
                 stack += [(None, after[name]) for name in sorted(after, reverse=True)]
                 continue

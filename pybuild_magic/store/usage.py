@@ -109,11 +109,11 @@ class Survey:
             compressed.setdefault(diff_id, []).append(digest)
         self.items: dict[str, _Item] = {}
         self._freed: set[str] = set()
-        claimed: set[str] = set()
+        owned: set[str] = set()
         for diff_id, idx, extra, created, last_used in layers:
             parts = dict.fromkeys((diff_id, idx, *extra.split(), *compressed.get(diff_id, ())))
-            own = tuple(digest for digest in parts if digest in blobs and digest not in claimed)
-            claimed.update(own)
+            own = tuple(digest for digest in parts if digest in blobs and digest not in owned)
+            owned.update(own)
             self.items[diff_id] = _Item(sum(blobs[digest][0] for digest in own), created, last_used, own, REGULAR)
         owners = {digest: id_ for id_, item in self.items.items() for digest in item.blobs}
         self._below: dict[str, set[str]] = {}
@@ -125,7 +125,7 @@ class Survey:
                 owners.update(dict.fromkeys(own, id_))
                 item.blobs += own
                 item.size += sum(blobs[digest][0] for digest in own)
-                claimed.update(own)
+                owned.update(own)
         for diff_id, size, last_used in rootfs:
             if item := self.items.get(diff_id):
                 item.size += size
@@ -133,7 +133,7 @@ class Survey:
         for id_ in [id_ for id_ in self._below if id_ in self._needed.layers]:
             self._needed.layers.update(self._below[id_])
         for digest, (size, created, last_used) in blobs.items():
-            if digest not in claimed:
+            if digest not in owned:
                 self.items[digest] = _Item(size, created, last_used, (digest,), INTERNAL)
         for key, record in self.records.items():
             self._count(key, record)
@@ -169,16 +169,16 @@ class Survey:
         if not item.references and id_ not in self._freed and not self.shared(id_):
             self._freed.add(id_)
             return item.size
-        drops = Counter(
+        counts = Counter(
             digest for key in item.keys for digest in self._needs(self.records[key]) if digest in self.items
         )
         freed = [
             digest
-            for digest, count in drops.items()
+            for digest, count in counts.items()
             if self.items[digest].references == count and digest not in self._freed and not self.shared(digest)
         ]
         if freed or not for_room:
-            for digest, count in drops.items():
+            for digest, count in counts.items():
                 self.items[digest].references -= count
             self._freed.update(freed)
         return sum(self.items[digest].size for digest in freed)
@@ -321,13 +321,13 @@ def _filter(filters: Iterable[str]) -> Callable[[Usage], bool]:
     return lambda row: all(test(row) for test in tests)
 
 
-def _test(value: Callable[[Usage], str], operator: str, wanted: str, text: str) -> Callable[[Usage], bool]:
+def _test(value: Callable[[Usage], str], operator: str, operand: str, text: str) -> Callable[[Usage], bool]:
     if operator == "~=":
         try:
-            pattern = re.compile(wanted)
+            pattern = re.compile(operand)
         except re.error as error:
             raise UsageError(f'The filter "{text}" has no valid regular expression: {error}.') from error
         return lambda row: pattern.search(value(row)) is not None
     if operator == "!=":
-        return lambda row: value(row) != wanted
-    return lambda row: value(row) == wanted
+        return lambda row: value(row) != operand
+    return lambda row: value(row) == operand

@@ -191,11 +191,11 @@ _SHORT = MAX_NAME // 4
 def _check_length(path: str) -> None:
     data = path.encode("utf-8", "surrogateescape")
     longest = max(len(name.removeprefix(_WHITEOUT)) for name in data.split(b"/"))
-    shown = f"/{path[:100]}…"
+    excerpt = f"/{path[:100]}…"
     if len(data) > MAX_PATH:
-        raise StoreError(f"{shown} has a path of {len(data)} bytes, and images have at most {MAX_PATH}.")
+        raise StoreError(f"{excerpt} has a path of {len(data)} bytes, and images have at most {MAX_PATH}.")
     if longest > MAX_NAME:
-        raise StoreError(f"A name in {shown} has {longest} bytes, and files have at most {MAX_NAME}.")
+        raise StoreError(f"A name in {excerpt} has {longest} bytes, and files have at most {MAX_NAME}.")
 
 
 class TarSink:
@@ -317,22 +317,22 @@ class TarSink:
 
     def _work(self) -> None:
         while (item := self._full.get()) is not None:
-            buffer, size, referred = item
+            buffer, size, ranges = item
             if self._error is None:
                 try:
-                    self._take(memoryview(buffer)[:size], referred)
+                    self._take(memoryview(buffer)[:size], ranges)
                 except BaseException as error:
                     self._error = error
             if len(buffer) == _BUFFER_SIZE:
                 self._free.put(buffer)
 
-    def _take(self, view: memoryview, referred: list[tuple[int, int]]) -> None:
-        if referred and self._whole is None:
+    def _take(self, view: memoryview, ranges: list[tuple[int, int]]) -> None:
+        if ranges and self._whole is None:
             self._whole = self._ingest.hash()
         if self._whole is not None:
             self._whole.update(view)
         at = 0
-        for start, end in (*referred, (len(view), 0)):
+        for start, end in (*ranges, (len(view), 0)):
             if start > at:
                 self._ingest.write(view[at:start])
             at = end

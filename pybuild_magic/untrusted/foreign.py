@@ -22,25 +22,25 @@ _EPOCHS = range(-62_135_596_800, 253_402_300_800)
 """The seconds since 1970 in the years 1 to 9999."""
 
 
-def number(text: str, most: int = LARGEST) -> int | None:
+def number(text: str, limit: int = LARGEST) -> int | None:
     """Return the decimal number in `text`, 0 to `most`; None for anything else: signs, blanks, other digits."""
     match = _DIGITS.fullmatch(text)
     value = int(match[1]) if match else None
-    return value if value is not None and value <= most else None
+    return value if value is not None and value <= limit else None
 
 
-def integer(text: str, least: int = -LARGEST - 1, most: int = LARGEST) -> int | None:
+def integer(text: str, minimum: int = -LARGEST - 1, maximum: int = LARGEST) -> int | None:
     """Return the decimal number in `text`, as `number` does but with an optional sign."""
     value = number(text[1:] if text[:1] in ("+", "-") else text, LARGEST + 1)
     if value is None:
         return None
     value = -value if text.startswith("-") else value
-    return value if least <= value <= most else None
+    return value if minimum <= value <= maximum else None
 
 
-def header_number(text: str | None, most: int = LARGEST) -> int | None:
+def header_number(text: str | None, limit: int = LARGEST) -> int | None:
     """Return the number in a header field, which may have blanks around it; None when it is not a number."""
-    return number(text.strip(" \t"), most) if text and len(text) <= _LONGEST_DATE else None
+    return number(text.strip(" \t"), limit) if text and len(text) <= _LONGEST_DATE else None
 
 
 def http_date(text: str | None) -> int | None:
@@ -59,8 +59,8 @@ def moment(seconds: int, nanoseconds: int = 0) -> datetime | None:
     """Return a time that another program sent, in UTC; None unless it is in the years 1 to 9999."""
     if seconds not in _EPOCHS:
         return None
-    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return when.replace(microsecond=min(max(nanoseconds, 0) // 1000, 999_999))
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return time.replace(microsecond=min(max(nanoseconds, 0) // 1000, 999_999))
 
 
 def split_url(url: str) -> SplitResult:

@@ -77,30 +77,30 @@ def _overprinted(line: str) -> str:
 
 def _rubbed_out(line: str) -> str:
     """Return `line` with its backspaces applied."""
-    kept: list[str] = []
+    runs: list[str] = []
     for run in _RUBS.split(line):
         if run.startswith("\x08"):
-            left = len(run)
-            while left and kept:
-                last = kept.pop()
-                if len(last) > left:
-                    kept.append(last[:-left])
-                left -= min(left, len(last))
+            remaining = len(run)
+            while remaining and runs:
+                last = runs.pop()
+                if len(last) > remaining:
+                    runs.append(last[:-remaining])
+                remaining -= min(remaining, len(last))
         elif run:
-            kept.append(run)
-    return "".join(kept)
+            runs.append(run)
+    return "".join(runs)
 
 
 def _seen(match: re.Match[str]) -> str:
     """Return a sequence of colours without the parameters that hide text."""
-    kept: list[str] = []
+    codes: list[str] = []
     words = match[1].split(";")
     while words:
         word = words.pop(0)
         if word in ("38", "48", "58"):
             count = {"5": 2, "2": 4}.get(words[0] if words else "", 0)
-            kept += [word, *words[:count]]
+            codes += [word, *words[:count]]
             del words[:count]
         elif word.partition(":")[0].lstrip("0") not in _UNSEEN:
-            kept.append(word)
-    return f"\x1b[{';'.join(kept)}m" if kept else ""
+            codes.append(word)
+    return f"\x1b[{';'.join(codes)}m" if codes else ""

@@ -184,7 +184,7 @@ def test_corrupted_bytes_are_never_taken_for_the_blob(proxied: Reference, proxy:
     client = Registry()
     client.push_blob(proxied, blob_of(BIG), lambda: io.BytesIO(BIG), CANCEL)
     proxy.faults = [Fault("^GET .*/blobs/", corrupt=2_000_000)]
-    with pytest.raises(SourceError, match=r"sent content of digest sha256:\w+ for blob sha256:\w+ .* thrown away"):
+    with pytest.raises(SourceError, match=r"sent content of digest sha256:\w+ for blob sha256:\w+ .* discarded"):
         read(client, proxied, blob_of(BIG))
 
 

@@ -70,15 +70,15 @@ def _go(entry: Entry, files: Files, offset: int, size: int) -> Iterator[Package]
     if version:
         number = text_of(version).split()[0].removeprefix("go")
         yield Package("golang", "stdlib", number, purl("golang", "stdlib", number), "BSD-3-Clause", where)
-    kept: tuple[str, str] | None = None
+    pending: tuple[str, str] | None = None
     for line in text_of(modules[_SENTINEL:-_SENTINEL]).splitlines():
         kind, *words = line.split("\t")
         if kind in ("mod", "dep", "=>") and len(words) >= 2:
-            if kind != "=>" and kept:
-                yield _module(*kept, where)
-            kept = words[0], words[1]  # a module that is replaced by another is not in the program
-    if kept:
-        yield _module(*kept, where)
+            if kind != "=>" and pending:
+                yield _module(*pending, where)
+            pending = words[0], words[1]  # a module that is replaced by another is not in the program
+    if pending:
+        yield _module(*pending, where)
 
 
 def _module(path: str, version: str, where: str) -> Package:

@@ -26,8 +26,12 @@ def python(entry: Entry, files: Files) -> Iterator[Package]:
         classifiers = [
             classifier.removeprefix(_OSI) for classifier in fields.get("Classifier", ()) if classifier.startswith(_OSI)
         ]
-        said = _first(fields, "License-Expression") or _first(fields, "License")
-        licence = said if said and said != "UNKNOWN" and len(said) < 100 else " AND ".join(classifiers)
+        expression = _first(fields, "License-Expression") or _first(fields, "License")
+        licence = (
+            expression
+            if expression and expression != "UNKNOWN" and len(expression) < 100
+            else " AND ".join(classifiers)
+        )
         where = purl("pypi", _SEPARATORS.sub("-", name).lower(), version)
         yield Package("pypi", name, version, where, licence, entry.path)
 

@@ -48,11 +48,11 @@ def berkeley_headers(data: bytes) -> Iterator[bytes]:
     if size < 512 or size & (size - 1):
         raise UnreadableError("is not an rpm database")
     pages = _Pages(data, size, order)
-    left = len(data)
+    remaining = len(data)
     for number in range(1, len(data) // size):
         for header in pages.values(number):
-            left -= len(header)
-            if left < 0:
+            remaining -= len(header)
+            if remaining < 0:
                 raise UnreadableError("claims more packages than it has room for")
             yield header
 
@@ -87,13 +87,13 @@ class _Pages:
         if size > len(self._data):
             raise UnreadableError("has a damaged package")
         parts: list[bytes] = []
-        left = size
-        while left > 0:
+        remaining = size
+        while remaining > 0:
             start = number * self._size
             _, _, _, following, _, used, _, kind = struct.unpack_from(self._order + _PAGE, self._data, start)
             if kind != _OVERFLOW or not 0 < used <= self._size - _PAGE_SIZE:
                 raise UnreadableError("has a damaged package")
             parts.append(self._data[start + _PAGE_SIZE : start + _PAGE_SIZE + used])
-            left -= used
+            remaining -= used
             number = following
         return b"".join(parts)

@@ -87,10 +87,12 @@ def parse(text: str, tls: TLS | None = None) -> Address:
     if scheme == "npipe":
         raise UsageError(f"{text} is a named pipe of Windows, which is not supported.", hint=NO_PIPES)
     if scheme not in SCHEMES:
-        near = nearest(scheme, SCHEMES)
+        suggestion = nearest(scheme, SCHEMES)
         raise UsageError(
             f"The builder's address {text} has an unknown scheme, {scheme}://.",
-            hint=f"Did you mean {near}://?" if near else f"Use one of {', '.join(f'{s}://' for s in SCHEMES)}.",
+            hint=f"Did you mean {suggestion}://?"
+            if suggestion
+            else f"Use one of {', '.join(f'{s}://' for s in SCHEMES)}.",
         )
     if parts.password:
         raise UsageError(
@@ -118,12 +120,12 @@ def _tcp(text: str, parts: SplitResult, tls: TLS | None) -> Tcp:
         host, port = "", 0
     if not host:
         raise UsageError(f"The builder's address {text} has no host and port.", hint="Write tcp://HOST:PORT.")
-    given = tls or TLS()
+    defaults = tls or TLS()
     merged = TLS(
-        query.get("cacert", given.ca),
-        query.get("cert", given.cert),
-        query.get("key", given.key),
-        query.get("servername", given.server_name),
+        query.get("cacert", defaults.ca),
+        query.get("cert", defaults.cert),
+        query.get("key", defaults.key),
+        query.get("servername", defaults.server_name),
     )
     if bool(merged.cert) != bool(merged.key):
         raise UsageError(f"The TLS settings for {text} have a certificate without its key, or a key without it.")
@@ -166,9 +168,9 @@ def _query(text: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, s
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     for name in query:
         if name not in known:
-            near = nearest(name, known)
+            suggestion = nearest(name, known)
             raise UsageError(
                 f"The builder's address {text} has an unknown option, {name}.",
-                hint=f"Did you mean {near}?" if near else "",
+                hint=f"Did you mean {suggestion}?" if suggestion else "",
             )
     return query

@@ -281,10 +281,10 @@ class _Build:
         except (BuildError, OSError, UnicodeDecodeError):
             return None
 
-    def _gone(self, why: str) -> DaemonError:
+    def _gone(self, reason: str) -> DaemonError:
         name = self._connection.address.shown
         return DaemonError(
-            f"The connection to the builder {name} broke during the build: {why.rstrip('.')}.",
+            f"The connection to the builder {name} broke during the build: {reason.rstrip('.')}.",
             hint="Build again: finished steps are in the builder's cache.",
         )
 

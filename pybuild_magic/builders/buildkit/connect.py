@@ -143,9 +143,9 @@ class Connection:
         self.close()
         return self._unreachable((self._command.complaint if self._command else "") or message_of(error).rstrip("."))
 
-    def _unreachable(self, why: str) -> DaemonError:
+    def _unreachable(self, reason: str) -> DaemonError:
         return DaemonError(
-            f"The builder {self.address.shown} cannot be reached: {why}.",
+            f"The builder {self.address.shown} cannot be reached: {reason}.",
             hint="Check its address and that it is running; %build builders lists the builders that answer.",
         )
 

@@ -28,8 +28,8 @@ def _time(message: Message, field: str) -> datetime | None:
 
 
 def _seconds(message: Message, field: str) -> float:
-    when = _time(message, field)
-    return when.timestamp() if when else 0.0
+    time = _time(message, field)
+    return time.timestamp() if time else 0.0
 
 
 def status(message: pb.StatusResponse) -> SolveStatus:

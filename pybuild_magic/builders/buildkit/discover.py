@@ -37,14 +37,14 @@ def names() -> list[str]:
     return list(dict.fromkeys(name for name in names if name and name != "embedded"))
 
 
-def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
+def probe_all(names: Iterable[str]) -> list[BuilderInfo]:
     """Return the state of every builder; all are contacted at the same time."""
     builders: dict[str, BuilderInfo] = {}
 
     def probe_one(name: str) -> None:
         builders[name] = probe(name)
 
-    order = list(wanted)
+    order = list(names)
     threads = [threading.Thread(target=probe_one, args=(name,), daemon=True) for name in order]
     for thread in threads:
         thread.start()
@@ -77,7 +77,7 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
         connection.close()
 
 
-def _brief(why: str) -> str:
+def _brief(reason: str) -> str:
     """Return a single line, for a table; using the builder shows the full error."""
-    line = why.partition("\n")[0].removesuffix(".")
+    line = reason.partition("\n")[0].removesuffix(".")
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -81,10 +81,10 @@ class BuilderNames:
         address = self._named(text, name)
         if address is None:
             known = [instance.name for instance in self.instances()] + list(self.docker.contexts())
-            near = nearest(name, known)
+            suggestion = nearest(name, known)
             raise UnsupportedError(
                 f"buildx has no builder {name!r}.",
-                hint=f"Did you mean {near}?" if near else "`docker buildx ls` lists them.",
+                hint=f"Did you mean {suggestion}?" if suggestion else "`docker buildx ls` lists them.",
             )
         return address
 

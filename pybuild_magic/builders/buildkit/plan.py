@@ -129,12 +129,12 @@ def _fill(
 
 def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
     able = daemon.version and (daemon.containerd_store or not daemon.is_engine)
-    unwanted = parse_bool(os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", ""))
-    if (unwanted or not able) and attrs.get("attest:provenance") == DEFAULT_PROVENANCE:
+    disabled = parse_bool(os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", ""))
+    if (disabled or not able) and attrs.get("attest:provenance") == DEFAULT_PROVENANCE:
         del attrs["attest:provenance"]
     if not able and any(key.startswith("attest:") for key in attrs):
-        why = "uses Docker's older image store" if daemon.version else "is older than BuildKit 0.11"
-        raise UnsupportedError(f"The builder {daemon.name} {why} and has no attestations.")
+        reason = "uses Docker's older image store" if daemon.version else "is older than BuildKit 0.11"
+        raise UnsupportedError(f"The builder {daemon.name} {reason} and has no attestations.")
 
 
 def _exporter(

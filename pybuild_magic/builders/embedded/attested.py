@@ -54,21 +54,21 @@ class AttestedBuild:
         self._reporter = reporter
         self._cancel = cancel
 
-    def attestations(self, asked: AttestOptions, snapshots: Sequence[Snapshot]) -> list[tuple[Attestation, ...]]:
+    def attestations(self, options: AttestOptions, snapshots: Sequence[Snapshot]) -> list[tuple[Attestation, ...]]:
         """Return the attestations of each platform's result; an empty result has none, as in BuildKit."""
         results = zip(self._targets, self._origins, snapshots, strict=True)
-        return [self._of(target, origin, snapshot, asked) for target, origin, snapshot in results]
+        return [self._of(target, origin, snapshot, options) for target, origin, snapshot in results]
 
     def _of(
-        self, target: LoweredTarget, origin: Origin | None, snapshot: Snapshot, asked: AttestOptions
+        self, target: LoweredTarget, origin: Origin | None, snapshot: Snapshot, options: AttestOptions
     ) -> tuple[Attestation, ...]:
         if target.edge is None or origin is None:
             return ()
         attestations: list[Attestation] = []
-        if asked.sbom is not None:
-            attestations += self._sbom(target, target.edge, snapshot, asked.sbom)
-        if asked.provenance is not None:
-            attestations.append(self._provenance(target, target.edge, origin, asked.provenance))
+        if options.sbom is not None:
+            attestations += self._sbom(target, target.edge, snapshot, options.sbom)
+        if options.provenance is not None:
+            attestations.append(self._provenance(target, target.edge, origin, options.provenance))
         return tuple(attestations)
 
     def _provenance(self, target: LoweredTarget, edge: Edge, origin: Origin, options: ProvenanceOptions) -> Attestation:

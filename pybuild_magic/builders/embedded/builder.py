@@ -88,7 +88,7 @@ class EmbeddedBuilder:
         _check_supported(request)
         if "requestid" in request.frontend_attrs:
             return self._call(request, session, status, cancel)
-        wanted = [
+        exports = [
             (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
             for entry in request.exporters
         ]
@@ -96,10 +96,10 @@ class EmbeddedBuilder:
         with self.store.lease(), Journal(self.store, request) as journal:
             reporter = Reporter(journal.tee(status))
             try:
-                response = self._build(request, session, reporter, cancel, wanted, caches)
+                response = self._build(request, session, reporter, cancel, exports, caches)
             except CacheLayersError as error:
                 caches.give_up(reporter, error)
-                response = self._build(request, session, reporter, cancel, wanted, caches)
+                response = self._build(request, session, reporter, cancel, exports, caches)
             journal.completed(response.exporter_response)
         return response
 
@@ -109,7 +109,7 @@ class EmbeddedBuilder:
         session: Session,
         reporter: Reporter,
         cancel: Cancel,
-        wanted: Sequence[tuple[ExporterEntry, Values]],
+        exports: Sequence[tuple[ExporterEntry, Values]],
         caches: BuildCaches,
     ) -> SolveResponse:
         attests = parse_attests(request.frontend_attrs)
@@ -119,7 +119,7 @@ class EmbeddedBuilder:
         with ExitStack() as stack:
             resolver = stack.enter_context(closing(self._resolver(request, session, reporter, cancel)))
             sources = SourceContext(self.store, session, cancel, resolver)
-            remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) and not attests.sbom else None
+            remote = RemoteLayers(self.store, cancel) if _only_pushes(exports) and not attests.sbom else None
             imported = caches.read(self.store, session, reporter, cancel, stack)
             with closing(
                 Solver(
@@ -135,11 +135,11 @@ class EmbeddedBuilder:
                 attestations = build.attestations(attests, snapshots)
                 caches.collect(solver.solved, edges)
             result = caches.inlined(self._result(lowered, solved, attestations))
-            response = self._export(result, wanted, session, reporter, cancel, remote)
+            response = self._export(result, exports, session, reporter, cancel, remote)
             response |= caches.write(self.store, session, reporter, cancel, remote)
         snapshot = solved[0].snapshots[0]
-        left = remote is not None and any(map(remote.form, snapshot))
-        files = None if left else _Files(self.store.tree(snapshot))  # while the lease protects what it needs
+        is_remote = remote is not None and any(map(remote.form, snapshot))
+        files = None if is_remote else _Files(self.store.tree(snapshot))  # while the lease protects what it needs
         return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
 
     def _lower(self, frontends: Frontends, definition: BuildInputs) -> FrontendResult:
@@ -221,14 +221,14 @@ class EmbeddedBuilder:
     def _export(
         self,
         result: SolveResult,
-        wanted: Sequence[tuple[ExporterEntry, Values]],
+        exports: Sequence[tuple[ExporterEntry, Values]],
         session: Session,
         reporter: Reporter,
         cancel: Cancel,
         remote: RemoteLayers | None,
     ) -> dict[str, str]:
         response: dict[str, str] = {}
-        for entry, values in wanted:
+        for entry, values in exports:
             cancel.check()
             exporter = exporters.get(entry.type)
             digest = "sha256:" + hashlib.sha256(f"{entry.type} {entry.id}".encode()).hexdigest()
@@ -274,10 +274,10 @@ class _Files:
         return self.tree.walk()
 
 
-def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
+def _only_pushes(exports: Sequence[tuple[ExporterEntry, Values]]) -> bool:
     """Return whether the result only goes to registries, so that its layers are not needed here."""
-    images = [values for entry, values in wanted if EXPORTERS[entry.type].pushable]
-    return bool(wanted) and len(images) == len(wanted) and all(image["push"] for image in images)
+    images = [values for entry, values in exports if EXPORTERS[entry.type].pushable]
+    return bool(exports) and len(images) == len(exports) and all(image["push"] for image in images)
 
 
 def _mode(request: SolveRequest) -> str:
@@ -290,17 +290,17 @@ def _policy(request: SolveRequest) -> SourcePolicy:
 
 def _check_supported(request: SolveRequest) -> None:
     """Raise for parts of a request that only BuildKit supports: nothing is ignored silently."""
-    asked: list[str] = []
+    unsupported: list[str] = []
     if request.frontend != BUILT_IN:
-        asked.append(f"the front end {request.frontend}")
-    asked += [
+        unsupported.append(f"the front end {request.frontend}")
+    unsupported += [
         f"the attribute {key}"
         for key in request.frontend_attrs
         if key not in _ATTRS and not key.startswith(_PREFIXES) and not is_attestation_attr(key)
     ]
-    if asked:
+    if unsupported:
         raise UnsupportedError(
-            f"The embedded builder does not support {' and '.join(asked)}.",
+            f"The embedded builder does not support {' and '.join(unsupported)}.",
             hint="Leave it out, or use --builder to build with a real BuildKit.",
         )
 

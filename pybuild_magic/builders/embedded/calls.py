@@ -86,8 +86,8 @@ def _outline(definition: BuildInputs, options: LowerOptions, resolver: ImageReso
     )
 
 
-def _needed(needed: outline.Needed) -> Needed:
-    return Needed(name=needed.name, required=needed.required, location=Location.of(needed.location))
+def _needed(argument: outline.Needed) -> Needed:
+    return Needed(name=argument.name, required=argument.required, location=Location.of(argument.location))
 
 
 def _targets(definition: BuildInputs) -> Answer:

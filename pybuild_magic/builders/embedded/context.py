@@ -149,7 +149,7 @@ class _Count:
 
 def load_context(
     source: LocalDir,
-    wanted: Filter,
+    selection: Filter,
     store: Store,
     cancel: Cancel,
     on_bytes: Callable[[int], None] = lambda _: None,
@@ -161,7 +161,7 @@ def load_context(
     entries: list[Entry] = []
     links: dict[str, str] = {}
     count = _Count(on_bytes)
-    walk = source.walk(wanted)
+    walk = source.walk(selection)
     while batch := list(islice(walk, _BATCH)):
         cancel.check()
         files = [file for file in batch if file.mode & _FORMAT == st.S_IFREG and not file.link]

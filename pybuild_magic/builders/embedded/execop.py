@@ -157,8 +157,8 @@ class _Printed:
             return
         room = max(0, MAX_STEP_LOG - before)
         if before <= MAX_STEP_LOG:
-            told = f"\n[output clipped, log limit {MAX_STEP_LOG >> 20}MiB reached]\n"
-            self._report.log(data[:room] + told.encode(), stream)
+            notice = f"\n[output clipped, log limit {MAX_STEP_LOG >> 20}MiB reached]\n"
+            self._report.log(data[:room] + notice.encode(), stream)
         self._stream = stream
         self._end += data[room:]
         if len(self._end) > 2 * _LAST_BYTES:
@@ -168,6 +168,6 @@ class _Printed:
         """End the output."""
         if self._size > MAX_STEP_LOG:
             last = bytes(self._end[-_LAST_BYTES:])
-            left = self._size - MAX_STEP_LOG - len(last)
-            told = f"[{left} bytes were left out here]\n".encode() if left else b""
-            self._report.log(told + last, self._stream)
+            omitted = self._size - MAX_STEP_LOG - len(last)
+            notice = f"[{omitted} bytes were left out here]\n".encode() if omitted else b""
+            self._report.log(notice + last, self._stream)

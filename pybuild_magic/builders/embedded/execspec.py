@@ -46,20 +46,20 @@ class ExecSpec:
     def opened(self) -> Generator[RunSpec]:
         """Yield the spec; cache mounts are held during the block."""
         op, root = self._op, root_of(self._op)
-        with ExitStack() as held:
+        with ExitStack() as stack:
             others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
-            caches = self._caches(others, held)
+            caches = self._caches(others, stack)
             mounts = tuple(entry for mount in others if (entry := self._mount(mount, caches)) is not None)
-            given = self._devices()
+            devices = self._devices()
             yield RunSpec(
                 args=op.meta.args,
                 snapshot=self.input(root.input),
-                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env(), *given.env),
+                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env(), *devices.env),
                 cwd=op.meta.cwd,
                 user=op.meta.user,
-                mounts=(*mounts, *given.mounts),
-                hooks=given.hooks,
-                groups=given.groups,
+                mounts=(*mounts, *devices.mounts),
+                hooks=devices.hooks,
+                groups=devices.groups,
                 network=op.network,
                 hostname=op.meta.hostname,
                 extra_hosts=op.meta.extra_hosts,
@@ -79,7 +79,7 @@ class ExecSpec:
             [device.name for device in self._op.devices if device.name in known or not device.optional]
         )
 
-    def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
+    def _caches(self, mounts: Sequence[Mount], stack: ExitStack) -> dict[str, Path]:
         """Return the directory of each cache mount by its path. Mounts with the same id share a directory, with the
         options of the first.
 
@@ -93,7 +93,7 @@ class ExecSpec:
                 sharing.setdefault(names[mount.dest], str(mount.cache.sharing))
         acquire = self._store.cachemounts.acquire
         held_by_name = {
-            name: held.enter_context(acquire(name, sharing[name], self._cancel)) for name in sorted(sharing)
+            name: stack.enter_context(acquire(name, sharing[name], self._cancel)) for name in sorted(sharing)
         }
         return {dest: held_by_name[name] for dest, name in names.items()}
 

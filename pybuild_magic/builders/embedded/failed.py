@@ -162,5 +162,5 @@ def _decode(record: CacheRecord) -> FailedStep | None:
 
 
 def _is_over(step: FailedStep) -> bool:
-    gone = step.process == os.getpid() or not Path(f"/proc/{step.process}").exists()
-    return gone or time.time() - step.at > KEPT_SECONDS
+    has_exited = step.process == os.getpid() or not Path(f"/proc/{step.process}").exists()
+    return has_exited or time.time() - step.at > KEPT_SECONDS

@@ -95,13 +95,13 @@ class BuildInputs:
     def _find_syntax(self, text: str) -> None:
         # Before parsing, because the text may be in the language of another front end.
         directives = read_directives(text, self.filename)
-        given = self.attrs.get("build-arg:BUILDKIT_SYNTAX", "").strip()
+        override = self.attrs.get("build-arg:BUILDKIT_SYNTAX", "").strip()
         named = next((directive for directive in directives.found if directive.name == "syntax"), None)
-        cmdline = given or (named.value if named else "")
+        cmdline = override or (named.value if named else "")
         syntax = cmdline.partition(" ")[0]
-        if syntax and given != _OWN and not is_built_in(syntax):
+        if syntax and override != _OWN and not is_built_in(syntax):
             self.syntax, self.cmdline = syntax, cmdline
-            self.syntax_location = None if given or named is None else named.location
+            self.syntax_location = None if override or named is None else named.location
 
     def complete(self, options: LowerOptions) -> LowerOptions:
         """Return the options, completed from the definition once that has been read."""
@@ -138,8 +138,8 @@ class BuildInputs:
 
     def _open_context(self) -> None:
         key = self.attrs.get("contextkey", "context")
-        if (given := self.inputs.get(key)) is not None:
-            self.context, self._remote = given, self._solve(given)
+        if (definition := self.inputs.get(key)) is not None:
+            self.context, self._remote = definition, self._solve(definition)
         url = self.attrs.get(key, "")
         if (file := self.inputs.get(_DOCKERFILE)) is not None:
             self.source, self._remote = file, self._solve(file)
@@ -153,8 +153,8 @@ class BuildInputs:
         if edge is None and url.startswith(("http://", "https://")):
             edge = self._downloaded(http_context(url))
         if edge is None:
-            shown = redact_url(url)
-            raise ContextError(f"{shown} cannot be fetched as a context.", hint="Give a Git or an HTTP URL.")
+            redacted = redact_url(url)
+            raise ContextError(f"{redacted} cannot be fetched as a context.", hint="Give a Git or an HTTP URL.")
         if directory := self.attrs.get("contextsubdir"):
             edge = subdirectory(edge, directory)
         self.context = self.source = edge
@@ -204,12 +204,12 @@ class BuildInputs:
             raise ContextError(f"failed to read dockerfile: open {self.filename}: no such file or directory")
         return files[self.filename]
 
-    def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
+    def _transfer(self, report: VertexReport, source: LocalDir, label: str, names: Sequence[str]) -> dict[str, bytes]:
         """Return the contents of those files that exist, following links inside the directory."""
         self._cancel.check()
-        evaluate(self._policy, SourceOp(f"local://{what}"))
+        evaluate(self._policy, SourceOp(f"local://{label}"))
         files: dict[str, bytes] = {}
-        with report.step(f"transferring {what}:") as step:
+        with report.step(f"transferring {label}:") as step:
             for name in filter(None, names):
                 path = _follow(source, name)
                 if path is not None:
@@ -256,5 +256,5 @@ def _follow(source: LocalDir, path: str) -> str | None:
     return at if end is not None and st.S_ISREG(end.mode) else None
 
 
-def _digest(name: str, what: str) -> str:
-    return "sha256:" + hashlib.sha256(f"{name}\0{what}".encode()).hexdigest()
+def _digest(name: str, content: str) -> str:
+    return "sha256:" + hashlib.sha256(f"{name}\0{content}".encode()).hexdigest()

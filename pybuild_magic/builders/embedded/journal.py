@@ -23,8 +23,8 @@ class Journal:
 
     def __init__(self, store: Store, request: SolveRequest) -> None:
         self._store = store
-        given = request.frontend_attrs.get("build-arg:BUILDKIT_BUILD_NAME")
-        name = given or next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
+        build_name = request.frontend_attrs.get("build-arg:BUILDKIT_BUILD_NAME")
+        name = build_name or next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
         self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request.redacted()))
         self._lines: list[bytes] = []
         self._size = 0
@@ -47,8 +47,8 @@ class Journal:
         logs = () if self._full else message.logs
         if logs and self._size > MAX_LOG:
             self._full = True
-            told = f"\n[the rest is not in the history: it keeps {MAX_LOG >> 20} MiB of a build]\n".encode()
-            logs = (msgspec.structs.replace(logs[0], data=told),)
+            notice = f"\n[the rest is not in the history: it keeps {MAX_LOG >> 20} MiB of a build]\n".encode()
+            logs = (msgspec.structs.replace(logs[0], data=notice),)
         if not (message.vertexes or logs or message.warnings):
             return
         line = msgspec.json.encode(msgspec.structs.replace(message, statuses=(), logs=logs))

@@ -37,11 +37,11 @@ def differences(lower: LayerTree, upper: LayerTree) -> Iterator[tuple[Entry, Con
 
 
 def _replace(target: Upper, folder: Inode, path: str, source: LayerTree) -> None:
-    wanted = {entry.name: entry for entry in source.children(path)}
+    replacements = {entry.name: entry for entry in source.children(path)}
     for name in target.names(folder, path):
-        if name not in wanted:
+        if name not in replacements:
             target.remove(folder, path, name)
-    for name, entry in wanted.items():
+    for name, entry in replacements.items():
         inode = target.child(folder, path, name)
         if inode is not None and inode.type != entry.type:
             target.remove(folder, path, name)

@@ -42,9 +42,9 @@ def pin(
         if isinstance(node.op, SourceOp) and not node.op.identifier.startswith(_OTHERS):
             with reporter.vertex(node.digest, node.name) as report:
                 pinned = open_source(node.op, node.platform, sources).pin(report)
-            asked = _as_asked(node.op)
-            if pinned != Update(asked):
-                rules[asked] = Rule(_just(asked), "CONVERT", _literal(pinned))
+            requested = _as_asked(node.op)
+            if pinned != Update(requested):
+                rules[requested] = Rule(_just(requested), "CONVERT", _literal(pinned))
     return list(rules.values())
 
 

@@ -54,13 +54,13 @@ class OpRunner:
         source = self._session.local_dirs.get(name)
         if source is None:
             raise BuildError(f"no access allowed to dir {name!r}", hint="Pass the context to the build.")
-        wanted = Filter(
+        selection = Filter(
             _patterns(op, "local.includepattern"),
             _patterns(op, "local.excludepatterns"),
             _patterns(op, "local.followpaths"),
         )
         with report.step(f"transferring {name}:") as transfer:
-            return load_context(source, wanted, self._store, self._cancel, transfer.update)
+            return load_context(source, selection, self._store, self._cancel, transfer.update)
 
     def run_file_op(self, op: FileOp, inputs: Sequence[Input], report: VertexReport) -> Sequence[Snapshot]:
         """Return the snapshots that COPY, ADD, WORKDIR and similar make from the trees of their inputs."""

@@ -46,7 +46,7 @@ def scan_node(resolver: Resolver, options: SBOMOptions, target: LoweredTarget, e
     extras = [(f"{_EXTRAS}/{CORE}-{name}", extra) for name, extra in target.scanned.items() if extra]
     inputs = [empty, edge, *(extra for _, extra in extras)]
     paths = [_CORE, *(path for path, _ in extras)]
-    shown = [Mount(path, input=number, readonly=True, output=NO_OUTPUT) for number, path in enumerate(paths, start=1)]
+    roots = [Mount(path, input=number, readonly=True, output=NO_OUTPUT) for number, path in enumerate(paths, start=1)]
     parameters = {"DESTINATION": f"/{DESTINATION}/", "SOURCE": _CORE}
     if extras:
         parameters["SOURCE_EXTRAS"] = _EXTRAS
@@ -54,7 +54,7 @@ def scan_node(resolver: Resolver, options: SBOMOptions, target: LoweredTarget, e
     env |= {f"BUILDKIT_SCAN_{name}": value for name, value in (parameters | options.parameters).items()}
     meta = Meta(args, tuple(f"{name}={value}" for name, value in env.items()), config.working_dir or "/")
     temporary = Mount("/tmp", output=NO_OUTPUT, mount_type=MountType.TMPFS)
-    mounts = (Mount("/", input=0, output=0), *shown, temporary)
+    mounts = (Mount("/", input=0, output=0), *roots, temporary)
     name = f"[{target.platform}] generating sbom using {options.generator}"
     return Node(ExecOp(meta, mounts), tuple(inputs), name=name, platform=str(host))
 

@@ -148,7 +148,7 @@ class Solver:
 
     def _announce(self, edges: Sequence[Edge | None]) -> None:
         """Show the whole graph, and register each of its vertices once."""
-        shown: list[Vertex] = []
+        vertexes: list[Vertex] = []
         for node in walk(*edges):
             if node.digest not in self._vertices:
                 inputs = tuple(dict.fromkeys(edge.node.digest for edge in node.inputs))
@@ -156,8 +156,8 @@ class Solver:
                 self._vertices[node.digest] = vertex
                 for digest in inputs:
                     self._vertices[digest].readers.append(vertex)
-                shown.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
-        self._reporter.announce(shown)
+                vertexes.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
+        self._reporter.announce(vertexes)
 
     async def _target(self, edge: Edge | None, *, whole: bool) -> VertexResult:
         if edge is None:
@@ -280,10 +280,10 @@ class Solver:
         """
         self._stop.check()
         record = self._store.cache.get(key)  # in place: a look-up takes less time than switching to a thread
-        kept = from_record(record) if record else None
-        if kept is None:
+        result = from_record(record) if record else None
+        if result is None:
             return ""
-        known, vertex.found = kept
+        known, vertex.found = result
         if vertex.node.inputs:
             vertex.report.cached()
         else:
@@ -376,9 +376,9 @@ class Solver:
         key = vertex.cache_key
         async with self._workers.locked(self._lock_path(key)):
             record = None if node.ignore_cache else self._store.cache.get(key)
-            if record and (kept := from_record(record)):
+            if record and (pair := from_record(record)):
                 vertex.report.cached()
-                return kept[1]
+                return pair[1]
             created = {layer: provenance for solved in inputs for layer, provenance in solved.created.items()}
             run = await self._prepare(node)
             return await self._workers.step(vertex.report, lambda: self._run(vertex, run, created))
@@ -401,10 +401,10 @@ class Solver:
             assert source is not None
             if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
                 self._runner.check_sandbox()  # before anything is pulled for a RUN that cannot be run
-            left = None
+            unfetched = None
             if self._leaves_images and isinstance(source, ImageSource):
-                left = source.leave(self._remote, vertex.report)
-            snapshot = source.snapshot(vertex.report) if left is None else left
+                unfetched = source.leave(self._remote, vertex.report)
+            snapshot = source.snapshot(vertex.report) if unfetched is None else unfetched
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
             provenance = Provenance(time.time_ns(), f"pulled from {redact_url(where)}")
             return self._remember(key, vertex.node, VertexResult((snapshot,), dict.fromkeys(snapshot, provenance)))
@@ -436,9 +436,9 @@ class Solver:
         created = {layer: created.get(layer, provenance) for snapshot in snapshots for layer in snapshot}
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
-            kept = from_record(before)
-            same = kept is not None and kept[1].snapshots == snapshots
-            vertex.cache_key = kept[0] if kept and same else cachekey.rerun_key(key, snapshots)
+            earlier = from_record(before)
+            same = earlier is not None and earlier[1].snapshots == snapshots
+            vertex.cache_key = earlier[0] if earlier and same else cachekey.rerun_key(key, snapshots)
         return self._remember(key, vertex.node, VertexResult(snapshots, created), vertex.cache_key)
 
     def _remember(self, key: str, node: Node, solved: VertexResult, known_as: str = "") -> VertexResult:

@@ -39,16 +39,16 @@ def conda_environment(files: RepositoryFiles, path: str) -> Environment:
             specs[match[1].lower()] = match[2]
         else:
             raise ContextError(f"{path} depends on {str(dependency)[:60]!r}, which is not a conda package.")
-    more = [] if "jupyterlab" in specs else ["jupyterlab"]
+    extra = [] if "jupyterlab" in specs else ["jupyterlab"]
     findings = [Finding(path, Use.USED, "installed by micromamba")]
     if match := re.match(r"[=\s]*=\s*v?(\d+(?:\.\d+)*)", specs.get("python", "")):
         checked_python(match[1], path)
     elif "python" not in specs:
-        more.append(f"python={DEFAULT_PYTHON}")
+        extra.append(f"python={DEFAULT_PYTHON}")
     if "pip" not in specs:
-        more.append("pip")
+        extra.append("pip")
     uses_r = any(name.startswith("r-") for name in specs)
-    more += ["r-irkernel"] if uses_r and "r-irkernel" not in specs else []
+    extra += ["r-irkernel"] if uses_r and "r-irkernel" not in specs else []
     channels = "" if rows(document.get("channels")) else "--channel conda-forge "
     local = any(re.match(r"\s*(-e\b|--editable|-r\b|-c\b|\.|/|file:)", text(line)) for line in pip)
     if local:
@@ -56,7 +56,7 @@ def conda_environment(files: RepositoryFiles, path: str) -> Environment:
     file = path if local else "/tmp/environment.yml"
     command = f"CONDA_PKGS_DIRS={_CACHE} micromamba create --yes --prefix {PREFIX} {channels}\\\n        --file {file}"
     install = run(
-        f"{command} {' '.join(more)}".rstrip(),
+        f"{command} {' '.join(extra)}".rstrip(),
         *((f"{PREFIX}/bin/R -e \"IRkernel::installspec(prefix = '{PREFIX}')\"",) if uses_r else ()),
         mounts=(cache(_CACHE), *(() if local else (bind(path, file),))),
     )

@@ -80,9 +80,9 @@ def _version(compat: str, path: str) -> str:
         if match is None:
             raise UsageError(f"{path} is compatible with Julia {compat[:60]!r}, which is not a valid version.")
         sign, numbers = match[1], [number for number in match.groups()[1:] if number is not None]
-        kept = {"=": numbers, "~": numbers[:2]}.get(sign, numbers[:1] if numbers[0] != "0" else numbers[:2])
+        prefix = {"=": numbers, "~": numbers[:2]}.get(sign, numbers[:1] if numbers[0] != "0" else numbers[:2])
         if tuple(map(int, numbers)) >= best:
-            best, tag = tuple(map(int, numbers)), ".".join(kept)
+            best, tag = tuple(map(int, numbers)), ".".join(prefix)
     return tag
 
 

@@ -60,19 +60,19 @@ def put_together(
     runtime: Runtime | None,
 ) -> Environment:
     """Return the blocks of an environment."""
-    version, why = _version(folder, lock, project, runtime)
+    version, reason = _version(folder, lock, project, runtime)
     if tuple(map(int, version.split(".")[:2])) < (3, 11) and not lock:
         project = msgspec.structs.replace(project, has_static=False)  # tomllib does not exist yet
     dependencies, code, stages, findings = list[str](), list[str](), list[str](), list[Finding]()
     names: frozenset[str] = frozenset()
     if runtime:
-        findings.append(Finding(posixpath.join(folder, "runtime.txt"), Use.USED, why))
+        findings.append(Finding(posixpath.join(folder, "runtime.txt"), Use.USED, reason))
     if lock:
         stages.append(lock.stage)
         (dependencies if lock.early else code).append(lock.install)
         names = lock.names
-        when = "" if lock.early else ", after the code is copied, because it installs a part of it"
-        findings.append(Finding(lock.path, Use.USED, f"the locked versions are installed{when}"))
+        note = "" if lock.early else ", after the code is copied, because it installs a part of it"
+        findings.append(Finding(lock.path, Use.USED, f"the locked versions are installed{note}"))
         findings += [Finding(path, Use.USED, f"read with {lock.path}") for path in lock.others]
         code += [
             block(f"The code of {where}", _pip(f"--no-deps {'.' if where == '.' else './' + where}"))
@@ -81,13 +81,13 @@ def put_together(
         ]
     if requirements:
         names = requirements.names
-        why = "installed by pip"
+        reason = "installed by pip"
         if requirements.local:
-            why += f", after the code is copied: {requirements.local}"
+            reason += f", after the code is copied: {requirements.local}"
             code.append(block(requirements.files[0], _pip(f"-r {requirements.files[0]}")))
         else:
             dependencies.append(block(requirements.files[0], _pip_early(requirements.files)))
-        findings.append(Finding(requirements.files[0], Use.USED, why))
+        findings.append(Finding(requirements.files[0], Use.USED, reason))
     installed = bool(lock and lock.path.rpartition("/")[2] in ("uv.lock", "poetry.lock"))
     by_pipfile = bool(lock and not installed)
     if project.path and not installed and not by_pipfile:
@@ -173,17 +173,17 @@ def _version(folder: str, lock: Lock | None, project: _Project, runtime: Runtime
     if of_pipfile and lock:
         version = ".".join(checked_python(of_pipfile, lock.path).split(".")[:2])
         return version, f"Python {version}, as {lock.path} says"
-    wanted, path = (specifier(lock.python), lock.path) if lock and lock.python else (project.python, "pyproject.toml")
+    required, path = (specifier(lock.python), lock.path) if lock and lock.python else (project.python, "pyproject.toml")
     if runtime and runtime.name == "python" and runtime.version:
         where = posixpath.join(folder, "runtime.txt")
         version = checked_python(runtime.version, where)
-        if wanted and not allows(wanted, version) and runtime.version != "3":
+        if required and not allows(required, version) and runtime.version != "3":
             raise UsageError(
-                f"{where} asks for Python {version}, but {path} requires {wanted}.", hint="Change one of them."
+                f"{where} asks for Python {version}, but {path} requires {required}.", hint="Change one of them."
             )
         return version, f"Python {version}"
-    if wanted:
-        version = python_for(wanted, path)
+    if required:
+        version = python_for(required, path)
         return version, f"Python {version}, which {path} allows"
     return DEFAULT_PYTHON, f"Python {DEFAULT_PYTHON}"
 

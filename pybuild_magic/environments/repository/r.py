@@ -54,8 +54,8 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
         else:
             mounts = (bind(script, "/tmp/install.R"),)
             dependencies.append(block(script, run("Rscript /tmp/install.R", mounts=mounts)))
-        why = "run" + (f", after the code is copied: it has {local[0].rstrip('( ')}" if local else "")
-        findings.append(Finding(script, Use.USED, why))
+        reason = "run" + (f", after the code is copied: it has {local[0].rstrip('( ')}" if local else "")
+        findings.append(Finding(script, Use.USED, reason))
     if not folder and files.is_file(package):
         mounts = (bind(package, "/tmp/package/DESCRIPTION"),)
         install = "Rscript -e 'remotes::install_deps(\"/tmp/package\")'"

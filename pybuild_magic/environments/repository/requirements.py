@@ -58,11 +58,11 @@ def read_requirements(files: RepositoryFiles, path: str) -> Requirements:
                     local = local or f"{included[:80]!r} is included"
                 todo.append(included)
                 continue
-            what = match[1].strip() if (match := _EDITABLE.fullmatch(line)) else line
-            if _is_local(what):
-                local = local or f"it installs {what[:80]}"
-                target = posixpath.normpath(posixpath.join(posixpath.dirname(current), what.partition("[")[0]))
-                itself = itself or target == "." or posixpath.normpath(what.partition("[")[0]) == "."
+            target_spec = match[1].strip() if (match := _EDITABLE.fullmatch(line)) else line
+            if _is_local(target_spec):
+                local = local or f"it installs {target_spec[:80]}"
+                target = posixpath.normpath(posixpath.join(posixpath.dirname(current), target_spec.partition("[")[0]))
+                itself = itself or target == "." or posixpath.normpath(target_spec.partition("[")[0]) == "."
             elif not line.startswith("-") and (match := _NAME.match(line)):
                 names.add(normal_name(match[1]))
     return Requirements(tuple(seen), frozenset(names), local, itself)
@@ -84,15 +84,19 @@ def _lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _is_local(what: str) -> bool:
+def _is_local(requirement: str) -> bool:
     """Return whether a requirement is a path, or an irrelevant option."""
-    if _REMOTE.match(what) or what.startswith("-"):
+    if _REMOTE.match(requirement) or requirement.startswith("-"):
         return False
-    if re.search(r"@\s*file:", what) or what.startswith("file:"):
+    if re.search(r"@\s*file:", requirement) or requirement.startswith("file:"):
         return True
-    return what.startswith(("./", "../", "/")) or what.partition("[")[0] in (".", "..") or _is_path(what)
+    return (
+        requirement.startswith(("./", "../", "/"))
+        or requirement.partition("[")[0] in (".", "..")
+        or _is_path(requirement)
+    )
 
 
-def _is_path(what: str) -> bool:
-    word = re.split(r"[\s;\[]", what, maxsplit=1)[0]
+def _is_path(requirement: str) -> bool:
+    word = re.split(r"[\s;\[]", requirement, maxsplit=1)[0]
     return ("/" in word and "@" not in word) or word.endswith((".whl", ".tar.gz", ".zip"))

@@ -47,16 +47,16 @@ def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
     covers: dict[str, _Cover] = {}
     for number in range(len(layers) - 1, -1, -1):
         above: dict[str, _Cover | None] = {"": covers.get("")}
-        mine: dict[str, _Cover] = {}
+        changes: dict[str, _Cover] = {}
         for entry in layers[number].entries:
             path = entry.path
             parent, _, name = path.rpartition("/")
             if name.startswith(WHITEOUT_PREFIX):
                 if name == OPAQUE_WHITEOUT:
-                    mine[f"{parent}/"] = _Cover(number, REMOVED, deep=True)
+                    changes[f"{parent}/"] = _Cover(number, REMOVED, deep=True)
                 else:
-                    gone = name.removeprefix(WHITEOUT_PREFIX)
-                    mine.setdefault(f"{parent}/{gone}" if parent else gone, _Cover(number, REMOVED, deep=True))
+                    deleted = name.removeprefix(WHITEOUT_PREFIX)
+                    changes.setdefault(f"{parent}/{deleted}" if parent else deleted, _Cover(number, REMOVED, deep=True))
                 continue
             directory = entry.type == DIR
             if entry.type == FILE:
@@ -67,8 +67,8 @@ def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
                     same = cover.kind == REPLACED and bool(entry.digest) and cover.digest == entry.digest
                     yield LayerFile(entry, number, cover.kind, cover.layer, same)
             if path:
-                mine[path] = _Cover(number, REPLACED, deep=not directory, digest=entry.digest)
-        for path, cover in mine.items():
+                changes[path] = _Cover(number, REPLACED, deep=not directory, digest=entry.digest)
+        for path, cover in changes.items():
             # The nearest layer above counts; a directory does not restore files removed from it.
             if cover.deep or not (known := covers.get(path)) or not known.deep:
                 covers[path] = cover

@@ -73,8 +73,8 @@ def headline(savings: ShownSavings) -> str:
     """Return the total: `app:latest: 210 MB of 885 MB could be saved, in 6 places`."""
     if not savings.rows:
         return f"{savings.name}: nothing significant can be saved in {human_bytes(savings.total)} of files"
-    what = f"{human_bytes(savings.size)} of {human_bytes(savings.total)} of files could be saved"
-    return f"{savings.name}: {what}, in {plural(len(savings.rows), 'place')}"
+    share = f"{human_bytes(savings.size)} of {human_bytes(savings.total)} of files could be saved"
+    return f"{savings.name}: {share}, in {plural(len(savings.rows), 'place')}"
 
 
 def _page(savings: ShownSavings) -> Markup:
@@ -82,20 +82,22 @@ def _page(savings: ShownSavings) -> Markup:
     titles = tag.tr(*(tag.th(title, scope="col") for title in ("Saves", "What", "Instead, in the Dockerfile")))
     rows = (_row(row) for row in savings.rows[:_SHOWN])
     table = tag.div(tag.table(tag.thead(titles), tag.tbody(*rows)), cls="pb-scroll") if savings.rows else None
-    more = tag.p(f"{len(savings.rows) - _SHOWN} more.", cls="pb-note") if len(savings.rows) > _SHOWN else None
-    return join(style(), tag.div(head, table, more, cls=ROOT))
+    rest = tag.p(f"{len(savings.rows) - _SHOWN} more.", cls="pb-note") if len(savings.rows) > _SHOWN else None
+    return join(style(), tag.div(head, table, rest, cls=ROOT))
 
 
 def _row(row: Saving) -> Markup:
     where = ", ".join(f"{place} {human_bytes(size)}" for place, size in row.examples)
-    what = [tag.strong(row.what), tag.div(f"{plural(row.files, 'file')}: {where}", cls="pb-note")]
+    description = [tag.strong(row.what), tag.div(f"{plural(row.files, 'file')}: {where}", cls="pb-note")]
     if row.note:
-        what.append(tag.div(row.note, cls="pb-note"))
+        description.append(tag.div(row.note, cls="pb-note"))
     instead: list[Markup] = [tag.code(row.line)]
     if row.step:
         instead.append(tag.div("made by ", tag.code(_short(row.step)), cls="pb-note"))
     return tag.tr(
-        tag.td(human_bytes(row.size), cls="pb-num"), tag.td(*what, cls="pb-text"), tag.td(*instead, cls="pb-text")
+        tag.td(human_bytes(row.size), cls="pb-num"),
+        tag.td(*description, cls="pb-text"),
+        tag.td(*instead, cls="pb-text"),
     )
 
 

@@ -110,8 +110,8 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
     rows = [_of_rule(rules[key], pile, steps[layer], packages) for (key, layer), pile in kinds.items()]
     rows += [_of_covered(steps, *key, pile) for key, pile in covered.items()]
     rows += [*_twice(contents.values()), *_of_blas(blas)]
-    kept = sorted((row for row in rows if row.size >= _LEAST), key=lambda row: (-row.size, row.what))
-    return Savings(rows=tuple(kept), total=total)
+    largest = sorted((row for row in rows if row.size >= _LEAST), key=lambda row: (-row.size, row.what))
+    return Savings(rows=tuple(largest), total=total)
 
 
 def short_step(created_by: str) -> str:
@@ -125,7 +125,7 @@ def short_step(created_by: str) -> str:
 def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
     note = rule.likely
     line = _line(rule, step)
-    what = rule.what
+    title = rule.what
     if rule.key == "cuda":
         users = cuda_users(frozenset(packages))
         if users:
@@ -134,8 +134,8 @@ def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
                 "RUN pip install --index-url https://download.pytorch.org/whl/cpu torch" if "torch" in users else line
             )
         else:
-            what, note = "CUDA, used by no package", "no package of this environment loads it"
-    return Saving(what=what, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
+            title, note = "CUDA, used by no package", "no package of this environment loads it"
+    return Saving(what=title, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
 
 
 def _line(rule: Rule, step: str) -> str:
@@ -153,10 +153,10 @@ def _line(rule: Rule, step: str) -> str:
     mounts, command = match.groups()
     if rule.key == "bytecode" and "pip install" in command:  # it writes them whatever the variable says
         return f"RUN {mounts}{_cut(command.replace('pip install', 'pip install --no-compile'))}"
-    shown = f"{mounts}{_cut(command)}"
+    instruction = f"{mounts}{_cut(command)}"
     if rule.line:
-        return rule.line.replace("{command}", shown)
-    return f"RUN {shown}, {_removal(rule)}" if not rule.remove else f"RUN {shown} && {_removal(rule)}"
+        return rule.line.replace("{command}", instruction)
+    return f"RUN {instruction}, {_removal(rule)}" if not rule.remove else f"RUN {instruction} && {_removal(rule)}"
 
 
 def _removal(rule: Rule) -> str:
@@ -169,23 +169,25 @@ def _removal(rule: Rule) -> str:
 def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: bool, pile: _Pile) -> Saving:
     first, second = steps[layer], steps[above]
     if kind == REMOVED:
-        what = "files that a later step removes"
+        title = "files that a later step removes"
         match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
         line = f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else f"{_cut(first)}, without them"
         if match and not later:
             line = f"RUN {_cut(match[2])} && rm -rf {' '.join(place for place, _ in pile.examples)}"
         note = f"they are removed by {_cut(second)}"
     elif same:
-        what = "files whose owner or mode a later step changes"
+        title = "files whose owner or mode a later step changes"
         line = re.sub(r"^(COPY|ADD)\b", r"\1 --chown=USER --chmod=MODE", _cut(first))
         line = line if line != _cut(first) else f"{_cut(first)} && chown, in the same step"
         note = f"the layer of {_cut(second)} contains all of them again"
     else:
-        what = "files that a later step writes again"
+        title = "files that a later step writes again"
         match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
         line = f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else f"{_cut(second)}, without the first"
         note = f"they are written again by {_cut(second)}"
-    return Saving(what=what, size=pile.size, files=pile.files, step=first, line=line, note=note, examples=pile.examples)
+    return Saving(
+        what=title, size=pile.size, files=pile.files, step=first, line=line, note=note, examples=pile.examples
+    )
 
 
 def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
@@ -200,18 +202,18 @@ def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
             pile.add(_place(other.entry.path), other.entry.size)
             pairs.append((other.entry.size, first.entry.path, other.entry.path))
     rows: list[Saving] = []
-    for sure, (pile, pairs) in piles.items():
+    for is_certain, (pile, pairs) in piles.items():
         if not pairs:
             continue
         _, original, other = max(pairs)
         rows.append(
             Saving(
-                what="duplicate files" if sure else "files that are probably duplicates",
+                what="duplicate files" if is_certain else "files that are probably duplicates",
                 size=pile.size,
                 files=pile.files,
                 step="",
                 line=f"RUN ln -f /{original} /{other}",
-                note="in the step that makes the second" if sure else "their names and sizes are equal",
+                note="in the step that makes the second" if is_certain else "their names and sizes are equal",
                 examples=pile.examples,
             )
         )

@@ -99,8 +99,8 @@ class Connection:
 
     def greet(self) -> None:
         """Send the greeting and our settings. Raises CallCancelled when the connection has ended."""
-        chosen = ((SETTING_PUSH, 0), (SETTING_WINDOW, STREAM_WINDOW), (SETTING_STREAMS, self.max_calls))
-        settings = b"".join(struct.pack(">HI", name, value) for name, value in chosen)
+        values = ((SETTING_PUSH, 0), (SETTING_WINDOW, STREAM_WINDOW), (SETTING_STREAMS, self.max_calls))
+        settings = b"".join(struct.pack(">HI", name, value) for name, value in values)
         grant = struct.pack(">I", MAX_WINDOW - _DEFAULT_WINDOW)
         self.write([self.greeting, frame(SETTINGS, 0, 0, settings), frame(WINDOW_UPDATE, 0, 0, grant)])
 
@@ -138,18 +138,18 @@ class Connection:
     def send_data(self, call: Call, buffers: Iterable[Buffer]) -> None:
         """Send `buffers` as DATA frames, waiting whenever the window of the call or the connection is used up."""
         parts = deque(buffer if isinstance(buffer, memoryview) else memoryview(buffer) for buffer in buffers)
-        left = sum(map(len, parts))
-        while left:
-            allowed = self._allowance(call, min(left, _AT_ONCE * FRAME_SIZE))
-            left -= allowed
+        remaining = sum(map(len, parts))
+        while remaining:
+            allowed = self._allowance(call, min(remaining, _AT_ONCE * FRAME_SIZE))
+            remaining -= allowed
             self.write(data_frames(call.stream, parts, allowed))
 
-    def _allowance(self, call: Call, wanted: int) -> int:
+    def _allowance(self, call: Call, size: int) -> int:
         with self._flow:
             self._flow.wait_for(lambda: (self._window > 0 and call.window > 0) or call.cancelled or self._closed)
             if call.cancelled or self._closed:
                 raise CallCancelled
-            allowed = min(wanted, self._window, call.window)
+            allowed = min(size, self._window, call.window)
             self._window -= allowed
             call.window -= allowed
             return allowed
@@ -249,9 +249,9 @@ class Connection:
         with self._flow:
             self._going = True
             # Calls that the peer made are numbered separately, and go on.
-            unseen = [call for number, call in self._calls.items() if number > last and self.is_ours(number)]
+            ignored = [call for number, call in self._calls.items() if number > last and self.is_ours(number)]
             self._flow.notify_all()
-        for call in unseen:
+        for call in ignored:
             call.refused = True
             self.forget(call)
             call.end(cancelled=True)

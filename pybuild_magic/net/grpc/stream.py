@@ -121,17 +121,17 @@ class Call:
         with self._ready:
             known = min(count, self._ahead)
             self._ahead -= known
-            granted = self._due(count - known) + self._grant_ahead()
-            self._credit += granted
-        if granted:
-            self._connection.grant(self.stream, granted)
+            credit = self._due(count - known) + self._grant_ahead()
+            self._credit += credit
+        if credit:
+            self._connection.grant(self.stream, credit)
 
     def _due(self, count: int) -> int:
         """Return the grant for `count` more bytes that have been taken; 0 until it is worth a frame."""
         self._unread += count
-        granted = self._unread if self._unread >= STREAM_WINDOW // 4 else 0
-        self._unread -= granted
-        return granted
+        credit = self._unread if self._unread >= STREAM_WINDOW // 4 else 0
+        self._unread -= credit
+        return credit
 
     def _grant_ahead(self) -> int:
         """Return the grant for a message that is larger than the window; one at a time, when no other is waiting.
@@ -151,12 +151,12 @@ class Call:
                 raise ProtocolError("more data on a stream than it was granted", FLOW_CONTROL_ERROR)
             messages = self._cut(data)
             self._messages.extend(messages)
-            granted = self._grant_ahead()
-            self._credit += granted
+            credit = self._grant_ahead()
+            self._credit += credit
             if messages:
                 self._ready.notify_all()
-        if granted:
-            self._connection.grant(self.stream, granted)
+        if credit:
+            self._connection.grant(self.stream, credit)
 
     def _cut(self, data: memoryview) -> list[bytes]:
         """Return the messages that are complete with `data`."""
@@ -181,10 +181,10 @@ class Call:
     def take_padding(self, count: int) -> None:
         """Give back bytes of the window that were padding. Called by the connection's reader."""
         with self._ready:
-            granted = self._due(count)
-            self._credit += granted - count
-        if granted:
-            self._connection.grant(self.stream, granted)
+            credit = self._due(count)
+            self._credit += credit - count
+        if credit:
+            self._connection.grant(self.stream, credit)
 
     def end(self, *, cancelled: bool) -> None:
         """Note that no more messages come. Called by the connection's reader."""
@@ -194,10 +194,10 @@ class Call:
             self._ready.notify_all()
 
 
-def _message_length(prefix: bytes, most: int) -> int:
+def _message_length(prefix: bytes, limit: int) -> int:
     compressed, length = struct.unpack(">BI", prefix)
     if compressed:
         raise ProtocolError("a message is compressed, which was not offered")
-    if length > most:
-        raise ProtocolError(f"a message has {length} bytes, which is more than {most}")
+    if length > limit:
+        raise ProtocolError(f"a message has {length} bytes, which is more than {limit}")
     return length

@@ -127,20 +127,20 @@ class Authorizer:
         if parts.scheme == "http" and split_url(url).scheme == "https" and not is_loopback(parts.hostname):
             raise AuthError(f"The registry names a token server on plain HTTP, {parts.netloc}: refused.")
         service = {"service": offer["service"]} if offer.get("service") else {}
-        wanted = scopes or ((offer["scope"],) if offer.get("scope") else ())
+        requested = scopes or ((offer["scope"],) if offer.get("scope") else ())
         headers: dict[str, str] = {}
         if known and known.identity_token:
             form = {
                 "grant_type": "refresh_token",
                 "refresh_token": known.identity_token,
                 "client_id": _CLIENT_ID,
-                "scope": " ".join(wanted),
+                "scope": " ".join(requested),
                 **service,
             }
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             method, target, body = "POST", realm, urlencode(form).encode()
         else:
-            query = urlencode([*service.items(), *(("scope", scope) for scope in wanted)])
+            query = urlencode([*service.items(), *(("scope", scope) for scope in requested)])
             if known and known.username:
                 headers["Authorization"] = basic(known.username, known.password)
                 query = urlencode({"account": known.username}) + "&" + query

@@ -162,9 +162,9 @@ class BlobReader:
         host = self._endpoint.host if self._endpoint else self._ref.domain
         self.close()
         if digest != self._descriptor.digest or longer:
-            got = f"more than {self._descriptor.size} bytes" if longer else f"content of digest {digest}"
+            content = f"more than {self._descriptor.size} bytes" if longer else f"content of digest {digest}"
             raise SourceError(
-                f"{host} sent {got} for blob {self._descriptor.digest} of {self._ref.familiar}; it was thrown away.",
+                f"{host} sent {content} for blob {self._descriptor.digest} of {self._ref.familiar}; it was discarded.",
                 hint="Try again; if it stays so, the registry, a mirror or a proxy changes what it serves.",
             )
 

@@ -79,9 +79,9 @@ class Exchange:
         parameters = {**(query or {}), **({"ns": endpoint.namespace} if endpoint.namespace else {})}
         if parameters:
             url += ("&" if "?" in url else "?") + urlencode(parameters)
-        ours = origin(url) == origin(base)
+        same_origin = origin(url) == origin(base)
         sent = dict(headers or {})
-        authorization = self.authorizer.header(base, scopes) if ours else ""
+        authorization = self.authorizer.header(base, scopes) if same_origin else ""
         answered = False
         while True:
             if authorization:
@@ -110,7 +110,13 @@ class Exchange:
                 return response
             challenge = response.headers.get("WWW-Authenticate", "")
             # Only one challenge is answered: when a fresh token is refused, the next one would be too.
-            if response.status == 401 and challenge and not answered and ours and origin(response.url) == origin(base):
+            if (
+                response.status == 401
+                and challenge
+                and not answered
+                and same_origin
+                and origin(response.url) == origin(base)
+            ):
                 response.close()
                 answer = self._answer(endpoint, base, scopes, authorization, challenge, cancel)
                 if answer:

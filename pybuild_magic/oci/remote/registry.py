@@ -211,14 +211,16 @@ class Registry:
             headers={"Accept": _ACCEPT},
         ) as response:
             data = _body(endpoint, response, MAX_MANIFEST)
-            claimed = response.headers.get("Docker-Content-Digest", "")
+            header_digest = response.headers.get("Docker-Content-Digest", "")
             content_type = _content_type(response)
-        wanted = ref.digest or (claimed if is_digest(claimed) else "")
+        requested_digest = ref.digest or (header_digest if is_digest(header_digest) else "")
         digest = sha256(data)
-        if wanted:
-            digest = wanted.partition(":")[0] + ":" + _hexdigest(wanted, data)
-        if wanted and digest != wanted:
-            raise Fault(endpoint, "content", f"{endpoint.host} answered with content of digest {digest}, not {wanted}")
+        if requested_digest:
+            digest = requested_digest.partition(":")[0] + ":" + _hexdigest(requested_digest, data)
+        if requested_digest and digest != requested_digest:
+            raise Fault(
+                endpoint, "content", f"{endpoint.host} answered with content of digest {digest}, not {requested_digest}"
+            )
         if content_type.startswith(_SCHEMA1):
             raise Fault(endpoint, "content", f"{endpoint.host} has only a manifest of Docker's old schema 1")
         try:
@@ -265,8 +267,8 @@ class Registry:
             tags = self._tags(fault.endpoint, ref, cancel)
         except Fault:
             return SourceError(message)
-        near = nearest(tag, [shown(name) for name in tags])
-        return SourceError(message, hint=f'Did you mean "{near}"?' if near else "")
+        suggestion = nearest(tag, [shown(name) for name in tags])
+        return SourceError(message, hint=f'Did you mean "{suggestion}"?' if suggestion else "")
 
     def _fail_push(self, ref: Reference, fault: Fault) -> NoReturn:
         if fault.status in (401, 403):

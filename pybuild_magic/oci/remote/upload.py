@@ -88,8 +88,8 @@ class _Job:
     def begin(self) -> str:
         """Return the URL of a new upload, or of the one that the registry began when it could not mount."""
         if self.begun:
-            begun, self.begun = self.begun, ""
-            return begun
+            location, self.begun = self.begun, ""
+            return location
         with self.exchange.send(
             self.endpoint,
             "POST",
@@ -157,8 +157,8 @@ class _Job:
         """Return (URL to continue at, bytes that the registry has) of an upload that broke."""
         with self.exchange.send(self.endpoint, "GET", location, self.scopes, self.cancel, expect=(204,)) as response:
             last = header_number(response.headers.get("Range", "").rpartition("-")[2])
-            has = last + 1 if last else 0
-            return self._location(response, location), min(has, self.descriptor.size)
+            offset = last + 1 if last else 0
+            return self._location(response, location), min(offset, self.descriptor.size)
 
     def _location(self, response: Response, otherwise: str = "") -> str:
         location = response.headers.get("Location", "")
@@ -177,17 +177,17 @@ class _Job:
             return
         with self.opened() as file:
             file.seek(start)
-            left = length
-            while left:
+            remaining = length
+            while remaining:
                 self.cancel.check()
-                data = file.read(min(_READ, left))
+                data = file.read(min(_READ, remaining))
                 if not data:
                     raise Fault(
                         self.endpoint, "content", f"the local copy is shorter than {self.descriptor.size} bytes"
                     )
                 yield data
-                left -= len(data)
-                self.progress(start + length - left)
+                remaining -= len(data)
+                self.progress(start + length - remaining)
 
     def pause(self, failures: int) -> None:
         self.cancel.wait(backoff(failures))

@@ -147,12 +147,12 @@ class Content:
         if offset < 0 or offset > size:
             raise GrpcError(OUT_OF_RANGE, f"{request.digest} has {size} bytes")
         # A reader may not know the size, and may ask for more.
-        left = min(request.size, size - offset) if request.size > 0 else size - offset
+        remaining = min(request.size, size - offset) if request.size > 0 else size - offset
         with store.open(request.digest) as file:
             file.seek(offset)
-            while left and (data := file.read(min(left, _BLOCK))):
+            while remaining and (data := file.read(min(remaining, _BLOCK))):
                 _answer(call, pb.ReadContentResponse(offset=offset, data=data))
-                offset, left = offset + len(data), left - len(data)
+                offset, remaining = offset + len(data), remaining - len(data)
 
     def status(self, call: Call) -> None:
         """Return how much of a blob is written."""

@@ -216,8 +216,8 @@ class _Receiver:
         if not data:
             self._complete.add(number)
             return
-        arrived = self._arrived[number] = self._arrived.get(number, 0) + len(data)
-        if arrived > self._asked[number]:
+        received = self._arrived[number] = self._arrived.get(number, 0) + len(data)
+        if received > self._asked[number]:
             raise ExportError("The daemon sent more of a file than it had announced.")
         self._parts.setdefault(number, []).append(data)
 

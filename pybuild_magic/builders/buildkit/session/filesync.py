@@ -42,12 +42,12 @@ class FileSync:
         directory = self._directories.get(name)
         if directory is None:
             raise GrpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
-        wanted = Filter(
+        selection = Filter(
             include=tuple(options(call.metadata, "include-patterns")),
             exclude=tuple(options(call.metadata, "exclude-patterns")),
             follow=tuple(options(call.metadata, "followpaths")),
         )
-        _Sender(directory, call).run(wanted)
+        _Sender(directory, call).run(selection)
 
 
 class _Sender:
@@ -63,12 +63,12 @@ class _Sender:
         self._batches: queue.Queue[list[Buffer] | None] = queue.Queue(_BATCHES)
         self._lost = False
 
-    def run(self, wanted: Filter) -> None:
+    def run(self, selection: Filter) -> None:
         """Run the whole transfer. Raises BuildError, OSError, GrpcError and CallCancelled."""
         thread = threading.Thread(target=self._send, name="pybuild-filesync", daemon=True)
         thread.start()
         try:
-            self._transfer(wanted)
+            self._transfer(selection)
         finally:
             self._batches.put(None)
             thread.join()
@@ -83,9 +83,9 @@ class _Sender:
                 except CallCancelled:
                     self._lost = True
 
-    def _transfer(self, wanted: Filter) -> None:
+    def _transfer(self, selection: Filter) -> None:
         try:
-            self._walk(wanted)
+            self._walk(selection)
         except BuildError as error:
             self._fail(error.message)
             raise
@@ -95,8 +95,8 @@ class _Sender:
         while not self._answer():
             pass
 
-    def _walk(self, wanted: Filter) -> None:
-        for number, entry in enumerate(self._directory.walk(wanted)):
+    def _walk(self, selection: Filter) -> None:
+        for number, entry in enumerate(self._directory.walk(selection)):
             if st.S_ISREG(entry.mode):
                 self._files[number] = entry
             self._put(prefixed(Packet(stat=self._describe(entry)).SerializeToString()))
@@ -162,12 +162,12 @@ class _Sender:
         if fd is not None:
             try:
                 # Reading one byte more than the file had during the walk also detects its end.
-                wanted = min(entry.size + 1, _BLOCK)
-                while block := os.read(fd, wanted):
+                block_size = min(entry.size + 1, _BLOCK)
+                while block := os.read(fd, block_size):
                     self._put(data_packet(number, block))
-                    if len(block) < wanted:
+                    if len(block) < block_size:
                         break
-                    wanted = _BLOCK
+                    block_size = _BLOCK
             finally:
                 os.close(fd)
         else:

@@ -72,8 +72,8 @@ def missing_hint(tree: ReadTree, path: str) -> str:
     if path in paths:
         return "The file exists, but .dockerignore excludes it."
     name = posixpath.basename(path)
-    near = nearest(path, [known for known in paths if posixpath.basename(known) == name] or paths)
-    return f"Did you mean {near}?" if near else ""
+    suggestion = nearest(path, [known for known in paths if posixpath.basename(known) == name] or paths)
+    return f"Did you mean {suggestion}?" if suggestion else ""
 
 
 _LOOKED_AT = 20_000
@@ -112,8 +112,8 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
             start = len(at) + 1 if at else 0
             lines.extend(_line(f"{name}/{below.path[start:]}", below) for below in tree.walk(at))
     for required in selector.required:
-        wanted = required.strip("/")
-        if not any(path.startswith(wanted) for path in seen):
+        prefix = required.strip("/")
+        if not any(path.startswith(prefix) for path in seen):
             raise _MissingError(required)
     return lines.digest()
 
@@ -151,7 +151,7 @@ _LINES = 1024
 def _filtered(
     tree: ReadTree,
     selector: Selector,
-    shown: str,
+    visible_path: str,
     at: str,
     entry: Entry | None,
     name: str,
@@ -165,31 +165,31 @@ def _filtered(
     exclude = PatternMatcher(selector.exclude) if selector.exclude else None
     if entry is not None and entry.type != DIR:
         lines.add(_line(name, entry))
-        seen.append(shown)
+        seen.append(visible_path)
         return
     pending: list[str] = []
 
     def walk(folder: str, relative: str, included: int | None, excluded: int | None) -> deep.Walk[None]:
         for child in tree.children(folder):
             path = f"{relative}/{child.name}" if relative else child.name
-            wanted, inner, outer = True, included, excluded
+            is_selected, inner, outer = True, included, excluded
             if include is not None:
-                wanted, inner = include.match(path, included)
+                is_selected, inner = include.match(path, included)
             if exclude is not None:
                 hit, outer = exclude.match(path, excluded)
-                wanted = wanted and not hit
+                is_selected = is_selected and not hit
             line = _line(f"{name}/{path}", child)
-            if wanted:
+            if is_selected:
                 for above in pending:
                     lines.add(above)
                 pending.clear()
                 lines.add(line)
-                seen.append(join(shown, path))
+                seen.append(join(visible_path, path))
             if child.type == DIR:
-                if not wanted:
+                if not is_selected:
                     pending.append(line)
                 yield walk(child.path, path, inner, outer)
-                if pending and not wanted:
+                if pending and not is_selected:
                     pending.pop()
 
     deep.run(walk(at, "", None, None))

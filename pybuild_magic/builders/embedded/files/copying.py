@@ -229,23 +229,23 @@ class Copier:
         top: bool = False,
     ) -> deep.Walk[None] | None:
         """Copy an entry; for a directory, return the walk that copies its contents."""
-        wanted, descend = True, True
+        is_selected, descend = True, True
         if relative:
             if self._include is not None:
-                wanted, included = self._include.match(relative, included)
+                is_selected, included = self._include.match(relative, included)
             if self._exclude is not None:
                 hit, excluded = self._exclude.match(relative, excluded)
                 if hit:
-                    wanted = False
+                    is_selected = False
                     descend = self._exclude.exclusions
         if entry.type != DIR:
-            if wanted:
+            if is_selected:
                 self._file(entry, into, name)
             return None
         path = join(into.path, name)
         existing = None if into.inode is None else self._upper.child(into.inode, into.path, name)
-        target = _Target(entry, into, path, name, existing, copied=wanted)
-        if wanted:
+        target = _Target(entry, into, path, name, existing, copied=is_selected)
+        if is_selected:
             if existing is not None and not existing.is_dir:
                 if not self._options.replace:
                     raise FileOpError(f"cannot copy to non-directory: /{path}")
@@ -255,8 +255,8 @@ class Copier:
             self._make(target)
         if descend:
             top = top and existing is not None
-            return self._folder(entry, relative, target, included, excluded, top=top, wanted=wanted)
-        if wanted:
+            return self._folder(entry, relative, target, included, excluded, top=top, is_selected=is_selected)
+        if is_selected:
             self._describe(target)
         return None
 
@@ -269,7 +269,7 @@ class Copier:
         excluded: int | None = None,
         *,
         top: bool = False,
-        wanted: bool = True,
+        is_selected: bool = True,
     ) -> deep.Walk[None]:
         """Copy a directory's entries, then its metadata; a directory that is only copied into (`top`) keeps its own
         metadata.
@@ -281,7 +281,7 @@ class Copier:
             below = self._entry(child, path, target, name, included, excluded)
             if below is not None:
                 yield below
-        if not wanted or target.inode is None:
+        if not is_selected or target.inode is None:
             return
         if top:
             target.inode.mtime = self._time(entry)

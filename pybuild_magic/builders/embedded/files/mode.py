@@ -20,35 +20,35 @@ def parse_mode(text: str) -> Callable[[int, bool], int]:
         match = _CLAUSE.fullmatch(clause)
         if not match:
             raise FileOpError(f"invalid mode: {text!r}")
-        who = "ugo" if "a" in match[1] or not match[1] else match[1]
-        steps.extend((who, action[1], action[2]) for action in _ACTION.finditer(match[2]))
+        classes = "ugo" if "a" in match[1] or not match[1] else match[1]
+        steps.extend((classes, action[1], action[2]) for action in _ACTION.finditer(match[2]))
 
     def apply(mode: int, directory: bool) -> int:
-        for who, operator, permissions in steps:
-            mode = _step(mode, directory, who, operator, permissions)
+        for classes, operator, permissions in steps:
+            mode = _step(mode, directory, classes, operator, permissions)
         return mode
 
     return apply
 
 
-def _step(mode: int, directory: bool, who: str, operator: str, permissions: str) -> int:
+def _step(mode: int, directory: bool, classes: str, operator: str, permissions: str) -> int:
     mask = bits = 0
     if permissions in _SHIFT:
         copied = mode >> _SHIFT[permissions] & 7
-        for name in who:
+        for name in classes:
             mask |= 7 << _SHIFT[name]
             bits |= copied << _SHIFT[name]
     else:
         execute = "x" in permissions or ("X" in permissions and (directory or mode & 0o111 != 0))
         value = sum(_BITS[name] for name in set(permissions) & {"r", "w"}) + execute
-        for name in who:
+        for name in classes:
             mask |= 7 << _SHIFT[name]
             bits |= value << _SHIFT[name]
-        special = (0o4000 if "u" in who else 0) | (0o2000 if "g" in who else 0)
+        special = (0o4000 if "u" in classes else 0) | (0o2000 if "g" in classes else 0)
         mask |= special
         if "s" in permissions:
             bits |= special
-        if "o" in who:
+        if "o" in classes:
             mask |= 0o1000
         if "t" in permissions:
             bits |= 0o1000

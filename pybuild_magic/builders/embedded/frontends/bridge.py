@@ -175,18 +175,18 @@ class Bridge:
         return gw.ResolveSourceMetaResponse(Source=pinned, Image=answer)
 
     def _image(self, ref: str, platform: pb.Platform, name: str) -> ResolvedImage:
-        wanted = platforms.host()
+        target = platforms.host()
         if platform.OS:
-            wanted = Platform(
+            target = Platform(
                 platform.Architecture,
                 platform.OS,
                 platform.OSVersion,
                 tuple(platform.OSFeatures),
                 platform.Variant,
             )
-        shown = name or f"resolve image config for {ref}"
-        image = self._gateway.resolve(ref, platforms.normalise(wanted), shown)
-        self._asked.found(image, wanted if platform.OS else None)
+        step_name = name or f"resolve image config for {ref}"
+        image = self._gateway.resolve(ref, platforms.normalise(target), step_name)
+        self._asked.found(image, target if platform.OS else None)
         return image
 
     def _solve(self, request: gw.SolveRequest) -> gw.SolveResponse:
@@ -342,14 +342,14 @@ class Bridge:
 
     def _failed(self, status: gw.Status) -> BuildError:
         """Return the error of a front end; an error that it received from here and passes on is returned unchanged."""
-        told = solve_error(GrpcError(status.code, status.message, status.SerializeToString()), {})
+        build_error = solve_error(GrpcError(status.code, status.message, status.SerializeToString()), {})
         with self._lock:
             known = list(self._errors)
         for error in reversed(known):
-            if error.message and error.message in told.message:
-                error.message = told.message
-                return error.at(told.location)
-        return told
+            if error.message and error.message in build_error.message:
+                error.message = build_error.message
+                return error.at(build_error.location)
+        return build_error
 
 
 def _deprecate(result: gw.Result) -> None:

@@ -240,7 +240,7 @@ def _exec(op: pb.ExecOp, count: int) -> ExecOp:
             ulimit=tuple((limit.Name, limit.Soft, limit.Hard) for limit in meta.ulimit),
             cgroup_parent=meta.cgroupParent,
             valid_exit_codes=tuple(meta.validExitCodes),
-            proxy_env=tuple(f"{spelt}={value}" for name, value in proxies for spelt in (name.upper(), name)),
+            proxy_env=tuple(f"{variable}={value}" for name, value in proxies for variable in (name.upper(), name)),
         ),
         tuple(_mount(mount, count) for mount in op.mounts),
         network=_member(_NETWORKS, op.network, "network"),
@@ -357,9 +357,9 @@ def _input(value: int, below: int) -> int:
     return value
 
 
-def _member(members: Sequence[T], number: int, what: str) -> T:
+def _member(members: Sequence[T], number: int, kind: str) -> T:
     if not 0 <= number < len(members):
-        raise DefinitionError(f"the front end's LLB has a {what} that the embedded builder does not know ({number})")
+        raise DefinitionError(f"the front end's LLB has a {kind} that the embedded builder does not know ({number})")
     return members[number]
 
 

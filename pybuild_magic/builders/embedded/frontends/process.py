@@ -114,11 +114,11 @@ class FrontendProcess:
         if broken:
             raise DefinitionError(f"{self._image.ref}: {_CLOSED}: {broken[0]}", logs=logs, hint=_HINT)
         if code > 0:
-            said = f"exit code: {code}" + (f": {error}" if error else "")
-            raise DefinitionError(f"the front end {self._image.ref} failed: {said}", logs=logs)
+            reason = f"exit code: {code}" + (f": {error}" if error else "")
+            raise DefinitionError(f"the front end {self._image.ref} failed: {reason}", logs=logs)
         if bridge.result is None:
-            why = _CLOSED if code < 0 else "no result for incomplete build"
-            raise DefinitionError(f"{self._image.ref}: {why}", logs=logs, hint=_HINT)
+            cause = _CLOSED if code < 0 else "no result for incomplete build"
+            raise DefinitionError(f"{self._image.ref}: {cause}", logs=logs, hint=_HINT)
         return bridge.result
 
     def _spec(self, attrs: Mapping[str, str], session: str) -> RunSpec:

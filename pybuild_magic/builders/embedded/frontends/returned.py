@@ -60,13 +60,13 @@ def result_of(
         config = _config(metadata, CONFIG + suffix)
         platform = listed.get(name) or (config.platform if config else next(iter(listed.values()), None))
         platform = platforms.normalise(platform or platforms.host())
-        stated = read_epoch(metadata.get(EPOCH + suffix, b""))
+        own_epoch = read_epoch(metadata.get(EPOCH + suffix, b""))
         target = LoweredTarget(
             platform=platform,
             edge=edge,
             config=config or image_config.empty(platform),
             base=_config(metadata, BASE_CONFIG + suffix),
-            epoch=epoch if stated is None else stated,
+            epoch=epoch if own_epoch is None else own_epoch,
             outline=Outline("", "", (), (), ()),
         )
         targets.append((target, origin))

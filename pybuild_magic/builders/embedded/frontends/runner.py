@@ -79,9 +79,9 @@ class Frontends:
         self, attrs: Mapping[str, str] | None = None, inputs: Mapping[str, Edge] | None = None
     ) -> BuildInputs:
         """Return the definition of the request, or of a front end's own request with `attrs` and `inputs`."""
-        given = self._request.frontend_attrs if attrs is None else attrs
+        frontend_attrs = self._request.frontend_attrs if attrs is None else attrs
         policy = self._request.source_policy or SourcePolicy()
-        return BuildInputs(given, self._session, self._reporter, self._cancel, self.tree, policy, inputs or {})
+        return BuildInputs(frontend_attrs, self._session, self._reporter, self._cancel, self.tree, policy, inputs or {})
 
     def solve(self, definition: BuildInputs, asked: Asked | None = None) -> FrontendResult:
         """Return the targets of a definition from the front end that its text names. Raises BuildError.
@@ -133,8 +133,8 @@ class Frontends:
 
     def _digest(self, attrs: Mapping[str, str], place: str, name: str) -> str:
         """Return the digest of an OCI layout, which is the context `name`."""
-        asked = attrs.get("platform", "").partition(",")[0]
-        platform = platforms.parse(asked) if asked else platforms.normalise(platforms.host())
+        text = attrs.get("platform", "").partition(",")[0]
+        platform = platforms.parse(text) if text else platforms.normalise(platforms.host())
         return self._resolver.resolve(f"oci-layout://{place}", platform, f"[context {name}] load metadata").digest
 
     # What an image's front end may ask: see `bridge.Gateway`
@@ -224,8 +224,8 @@ def check_entitlements(request: SolveRequest, *edges: Edge | None) -> None:
             continue
         needed = [("network.host", node.op.network == NetMode.HOST), ("security.insecure", node.op.insecure)]
         needed += [("device", f"device={device.name}" not in request.entitlements) for device in node.op.devices]
-        for name, asked in needed:
-            if asked and name not in request.entitlements:
+        for name, is_requested in needed:
+            if is_requested and name not in request.entitlements:
                 raise BuildError(
                     f"failed to load LLB: {name} is not allowed",
                     location=node.location,

@@ -41,10 +41,10 @@ class CacheOwners:
         """
         from .helper.owners import load, read
 
-        believed = read(table) if self._before and Path(table).exists() else {}
+        recorded = read(table) if self._before and Path(table).exists() else {}
         for directory, before in self._before.items():
             device = directory.stat().st_dev
-            own = {inode: owner for (dev, inode), owner in believed.items() if dev == device}
+            own = {inode: owner for (dev, inode), owner in recorded.items() if dev == device}
             if not own and not before:
                 continue
             present = set(_inodes(directory))

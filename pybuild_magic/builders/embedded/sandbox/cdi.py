@@ -104,30 +104,30 @@ class Machine:
 
     def given(self, devices: Sequence[str], gpus: str = "") -> Given:
         """Return the devices that `--device` and `--gpus` ask for. Raises UsageError for a missing device."""
-        given = Given()
+        edits = Given()
         for device in devices:
-            given += self._path(device) if device.startswith("/") else self._named(device)
-        return given + self._gpus(gpus) if gpus else given
+            edits += self._path(device) if device.startswith("/") else self._named(device)
+        return edits + self._gpus(gpus) if gpus else edits
 
     def _add(self, spec: _Spec) -> None:
         for device in spec.devices:
-            given = _edits(device.container_edits) + _edits(spec.container_edits)
-            self._devices[f"{spec.kind}={device.name}"] = given
+            edits = _edits(device.container_edits) + _edits(spec.container_edits)
+            self._devices[f"{spec.kind}={device.name}"] = edits
 
     def _named(self, name: str) -> Given:
         if name not in self._devices:
-            near = nearest(name, self.names)
+            suggestion = nearest(name, self.names)
             known = (
                 f"The known devices are {', '.join(self.names)}." if self.names else "No CDI specification defines any."
             )
-            raise UsageError(f"There is no device {name}.", hint=f"Did you mean {near}?" if near else known)
-        given = self._devices[name]
-        if given.unrun:
+            raise UsageError(f"There is no device {name}.", hint=f"Did you mean {suggestion}?" if suggestion else known)
+        edits = self._devices[name]
+        if edits.unrun:
             raise UsageError(
-                f"The device {name} has a hook that is not run here ({given.unrun[0]}).",
+                f"The device {name} has a hook that is not run here ({edits.unrun[0]}).",
                 hint=f"Hooks of these points are: {', '.join(_BEFORE)}.",
             )
-        return given
+        return edits
 
     def _path(self, value: str) -> Given:
         """Return the devices of `PATH[:PATH IN THE SANDBOX[:rwm]]`; for a directory, those in it."""
@@ -150,13 +150,13 @@ class Machine:
     def _gpus(self, value: str) -> Given:
         """Parse `all`, a number of GPUs, or `device=NAME,...`."""
         kinds = dict.fromkeys(name.partition("=")[0] for name in self.names if name.partition("=")[0].endswith("/gpu"))
-        wanted = value.strip('"').removeprefix("count=")
+        requested = value.strip('"').removeprefix("count=")
         if kinds:
             kind = "nvidia.com/gpu" if "nvidia.com/gpu" in kinds else next(iter(kinds))
             numbered = [name for name in self.names if re.fullmatch(rf"{re.escape(kind)}=\d+", name)]
-            if wanted in ("all", "-1"):
+            if requested in ("all", "-1"):
                 return self._named(f"{kind}=all") if f"{kind}=all" in self._devices else self._sum(numbered)
-            return self._sum(_chosen(wanted, numbered, f"{kind}="))
+            return self._sum(_chosen(requested, numbered, f"{kind}="))
         nodes = [path for path in sorted((self._root / "dev").glob("nvidia*")) if _NODES.fullmatch(path.name)]
         numbered = [path.name for path in nodes if path.name.removeprefix("nvidia").isdigit()]
         if not numbered:
@@ -165,9 +165,9 @@ class Machine:
                 "not exist.",
                 hint=f"Put a CDI specification into {' or '.join(DIRECTORIES)}.",
             )
-        chosen = numbered if wanted in ("all", "-1") else _chosen(wanted, numbered, "nvidia")
-        shown = [path for path in nodes if path.name in chosen or path.name not in numbered]
-        return Given((*(_node(path, f"{_DEV}/{path.name}") for path in shown), *self._driver()), self._search())
+        chosen = numbered if requested in ("all", "-1") else _chosen(requested, numbered, "nvidia")
+        selected = [path for path in nodes if path.name in chosen or path.name not in numbered]
+        return Given((*(_node(path, f"{_DEV}/{path.name}") for path in selected), *self._driver()), self._search())
 
     def _sum(self, names: Sequence[str]) -> Given:
         return sum((self._named(name) for name in names), Given())
@@ -189,15 +189,15 @@ class Machine:
         return (f"LD_LIBRARY_PATH={_DRIVER}/lib:{_DRIVER}/lib64",)
 
 
-def _chosen(wanted: str, numbered: Sequence[str], prefix: str) -> list[str]:
+def _chosen(requested: str, numbered: Sequence[str], prefix: str) -> list[str]:
     """Return the names of the GPUs that `N` or `device=A,B` stands for."""
-    if wanted.isdigit():
-        if int(wanted) > len(numbered):
-            raise UsageError(f"--gpus asks for {wanted} GPUs, but there are only {len(numbered)}.")
-        return list(numbered[: int(wanted)])
-    if not wanted.startswith("device="):
-        raise UsageError(f"--gpus {wanted!r} is not valid.", hint="Use all, a number, or device=0,1.")
-    return [f"{prefix}{name}" for name in wanted.removeprefix("device=").split(",")]
+    if requested.isdigit():
+        if int(requested) > len(numbered):
+            raise UsageError(f"--gpus asks for {requested} GPUs, but there are only {len(numbered)}.")
+        return list(numbered[: int(requested)])
+    if not requested.startswith("device="):
+        raise UsageError(f"--gpus {requested!r} is not valid.", hint="Use all, a number, or device=0,1.")
+    return [f"{prefix}{name}" for name in requested.removeprefix("device=").split(",")]
 
 
 def _edits(edits: _Edits) -> Given:
@@ -209,9 +209,9 @@ def _edits(edits: _Edits) -> Given:
     hooks = [
         Hook(hook.path, tuple(hook.args), tuple(hook.env)) for hook in edits.hooks or () if hook.hook_name in _BEFORE
     ]
-    unrun = tuple(f"{hook.hook_name} {hook.path}" for hook in edits.hooks or () if hook.hook_name not in _BEFORE)
+    skipped = tuple(f"{hook.hook_name} {hook.path}" for hook in edits.hooks or () if hook.hook_name not in _BEFORE)
     groups = tuple(number for number in edits.additional_gids or () if number > 0)
-    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups, unrun)
+    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups, skipped)
 
 
 def _node(path: Path, target: str) -> SandboxMount:

@@ -128,8 +128,8 @@ class Helper:
         if self.rung is None:
             return self._climb()
         ours, answer = self._launch(self._start_on)
-        if why := answer.get("error"):
-            raise UnsupportedError(f"RUN worked before, but no longer does: {why}.", hint=ELSEWHERE)
+        if reason := answer.get("error"):
+            raise UnsupportedError(f"RUN worked before, but no longer does: {reason}.", hint=ELSEWHERE)
         return self._keep(ours, answer)
 
     def _climb(self) -> socket.socket:
@@ -146,7 +146,7 @@ class Helper:
         if self.place.namespaces or self.place.single or self._wanted >= ONE_ID:
             self._find_tracer()
         rungs = climb(self.place)
-        rung = taken = best(rungs)
+        rung = initial = best(rungs)
         if self._wanted:
             rung = rungs[self._wanted - 1]
             if not rung.holds:
@@ -160,7 +160,7 @@ class Helper:
                 hint=ELSEWHERE,
             )
         self.rung = rung
-        if rung != taken or rung.way.TRACED:
+        if rung != initial or rung.way.TRACED:
             self._end(ours)
             self._start_on = rung.number
             ours, answer = self._launch(rung.number)
@@ -186,13 +186,13 @@ class Helper:
     def _find_tracer(self) -> None:
         """Try the tracer, once."""
         if self.place.tracer == UNTRIED:
-            program, why = (None, self._untraced) if self._untraced else tracer.usable()
+            program, reason = (None, self._untraced) if self._untraced else tracer.usable()
             lossy = ""
             if program is not None and program.native:
                 self.program = str(program.path)
             elif program is not None:
                 self.proot, lossy = str(program.path), tracer.PROOT_LACKS
-            self.place = msgspec.structs.replace(self.place, tracer=why, lossy=lossy)
+            self.place = msgspec.structs.replace(self.place, tracer=reason, lossy=lossy)
 
     def _launch(self, rung: int) -> tuple[socket.socket, dict[str, Any]]:
         """Start a process on a rung; return its socket and its description of itself."""
@@ -219,13 +219,13 @@ class Helper:
             self._process.wait()
         return ours, answer
 
-    def trace(self, why: str) -> None:
+    def trace(self, reason: str) -> None:
         """Switch to a rung with a tracer, if one works; `why` is the reason why layers cannot be stacked."""
         with self._lock:
             self._find_tracer()
             if self._wanted or not self.program or self._control is None:
                 return
-            self.place = msgspec.structs.replace(self.place, unstacked=why)
+            self.place = msgspec.structs.replace(self.place, unstacked=reason)
             self.rung = best(climb(self.place))
             self._start_on = self.rung.number if self.rung else 0
             self._end(self._control)

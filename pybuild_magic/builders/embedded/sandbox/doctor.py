@@ -79,8 +79,8 @@ def _abilities(store: Store) -> dict[str, str]:
     work = store.rootfs.workdir()
     command = [sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parent), str(work)]
     try:
-        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
-        return marshal.loads(ran.stdout) if ran.stdout else {}  # noqa: S302 - from a process of ours
+        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
+        return marshal.loads(process.stdout) if process.stdout else {}  # noqa: S302 - from a process of ours
     except (OSError, subprocess.SubprocessError):
         return {}
     finally:

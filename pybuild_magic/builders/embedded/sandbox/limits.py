@@ -233,7 +233,7 @@ def version_1(limits: Limits) -> dict[str, Files]:
     return {name: files for name, files in values.items() if files or (limits.parent and (_ROOT / name).is_dir())}
 
 
-def _delegated(needed: set[str], parent: str) -> Path:
+def _delegated(controllers: set[str], parent: str) -> Path:
     """Return the cgroup of the unified hierarchy in which others with the controllers `needed` can be made.
 
     It is the nearest above this process to which this user may write. Raises OSError when there is none.
@@ -241,19 +241,21 @@ def _delegated(needed: set[str], parent: str) -> Path:
     own = _ROOT / (parent or _own_cgroups().get("", "/")).lstrip("/")
     if parent:
         own.mkdir(parents=True, exist_ok=True)
-    missing = needed
+    missing = controllers
     for place in (own, *own.parents) if not parent else (own,):
         if not (place / "cgroup.subtree_control").exists():
             break
-        given = set(_read(place / "cgroup.subtree_control").split())
+        enabled = set(_read(place / "cgroup.subtree_control").split())
         available = set(_read(place / "cgroup.controllers").split())
-        if not needed <= given and needed <= available:
+        if not controllers <= enabled and controllers <= available:
             with suppress(OSError):  # a cgroup that has processes delegates nothing, unless it is the root
-                (place / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(needed - given)))
-                given = needed
-        if needed <= given and os.access(place / "cgroup.procs", os.W_OK):
+                (place / "cgroup.subtree_control").write_text(
+                    " ".join(f"+{name}" for name in sorted(controllers - enabled))
+                )
+                enabled = controllers
+        if controllers <= enabled and os.access(place / "cgroup.procs", os.W_OK):
             return place
-        missing = needed - given or missing
+        missing = controllers - enabled or missing
     raise OSError(0, f"this process's cgroup delegates no {' and no '.join(sorted(missing))}")
 
 

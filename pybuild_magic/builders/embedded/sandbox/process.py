@@ -142,7 +142,7 @@ class Hold:
 class _Streams:
     """The standard streams of a running process."""
 
-    def __init__(self, channel: socket.socket, streams: dict[int, int], hold: Hold, sink: int, begun: int) -> None:
+    def __init__(self, channel: socket.socket, streams: dict[int, int], hold: Hold, sink: int, start_fd: int) -> None:
         self.channel = channel
         self.streams = streams
         self.hold = hold
@@ -151,13 +151,13 @@ class _Streams:
         self.source = hold.stdin
         self.pending = hold.data
         self.console = -1
-        self.begun = begun
+        self.begun = start_fd
         """A pipe that is closed when the process has begun, or carries the reason if not; -1 when nobody waits for
         that.
         """
         self.poll = select.poll()
-        if begun >= 0:
-            self.poll.register(begun, select.POLLIN)
+        if start_fd >= 0:
+            self.poll.register(start_fd, select.POLLIN)
         self.poll.register(channel, select.POLLIN)
         for fd in streams:
             os.set_blocking(fd, False)
@@ -246,10 +246,10 @@ class _Streams:
 
     def take_told(self, result: Result) -> bool:
         """Handle the helper's messages that have arrived; return whether the last is among them."""
-        told = select.poll()
-        told.register(self.channel, select.POLLIN)
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
         ended = False
-        while not ended and told.poll(0):
+        while not ended and poll.poll(0):
             ended = self.take_message(result)
         return ended
 
@@ -315,34 +315,34 @@ def run_job(
     """Run a process to its end, and record the helper's messages in `result`."""
     hold = hold or Hold()
     with ExitStack() as stack:
-        theirs: list[int] = []
+        ends: list[int] = []
 
         def pipe() -> int:
             read, write = os.pipe()
-            theirs.append(write)
+            ends.append(write)
             stack.callback(os.close, read)
             return read
 
         streams = {pipe(): 2} if hold.pair >= 0 else {pipe(): 1, pipe(): 2}
         sink = -1
         if hold.pair >= 0:
-            theirs = [os.dup(hold.pair), *theirs, os.dup(hold.pair)]
+            ends = [os.dup(hold.pair), *ends, os.dup(hold.pair)]
         elif hold.open and not terminal:
             read, sink = os.pipe()
-            theirs.append(read)
-        begun = pipe() if hold.awaited else -1
+            ends.append(read)
+        start_fd = pipe() if hold.awaited else -1
         try:
-            channel = submit(tuple(theirs))
+            channel = submit(tuple(ends))
         except BaseException:
             if sink >= 0:
                 os.close(sink)
             raise
         finally:
-            for fd in theirs:
+            for fd in ends:
                 os.close(fd)
         stack.enter_context(channel)
         stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-        process = _Streams(channel, streams, hold, sink, begun)
+        process = _Streams(channel, streams, hold, sink, start_fd)
         stack.callback(process.close)
         hold.attach(channel)
         process.follow(on_output, result)

@@ -121,7 +121,7 @@ def _differs(entry: Entry) -> bool:
 def _owner(entry: Entry) -> Owner:
     from .helper.owners import AS_ON_DISK, Owner
 
-    kept = {name: value for name, value in (entry.xattrs or {}).items() if name.startswith(_PREFIXES)}
+    xattrs = {name: value for name, value in (entry.xattrs or {}).items() if name.startswith(_PREFIXES)}
     if form := _DEVICES.get(entry.type):
-        return Owner(entry.uid, entry.gid, form | entry.mode, os.makedev(entry.devmajor, entry.devminor), kept)
-    return Owner(entry.uid, entry.gid, AS_ON_DISK, 0, kept)
+        return Owner(entry.uid, entry.gid, form | entry.mode, os.makedev(entry.devmajor, entry.devminor), xattrs)
+    return Owner(entry.uid, entry.gid, AS_ON_DISK, 0, xattrs)

@@ -160,8 +160,8 @@ class Sandbox:
             if not (alone or spec.terminal or spec.init) and is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
-            kept = [mount.outlives for mount in spec.mounts if mount.outlives]
-            remembered = CacheOwners(self.store, kept if job["tracer"] or job["keeper"] else [])
+            sources = [mount.outlives for mount in spec.mounts if mount.outlives]
+            remembered = CacheOwners(self.store, sources if job["tracer"] or job["keeper"] else [])
             warnings = self._unheld(spec)
             limits = self._limit(spec.limits, job, agents, warnings) if spec.limits else ""
             if hold is not None:
@@ -200,10 +200,10 @@ class Sandbox:
         try:
             job["cgroups"] = stack.enter_context(limited(limits))
         except UnsupportedError as error:
-            more = rlimits(limits)
-            if not more:
+            ulimits = rlimits(limits)
+            if not ulimits:
                 raise
-            job["ulimits"] = [*more, *job["ulimits"]]
+            job["ulimits"] = [*ulimits, *job["ulimits"]]
             warnings.append(f"The limit holds for each process by itself, and not for all together. {error.message}")
             return f"{limits} of each process, by rlimit"
         return f"{limits}, by cgroups of version {version()}"

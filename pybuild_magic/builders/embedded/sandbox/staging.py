@@ -160,16 +160,16 @@ class Staging:
 
 def _check_for_proot(spec: RunSpec) -> None:
     """Raise UnsupportedError for features that proot cannot enforce."""
-    given = [mount for mount in spec.mounts if mount.readonly and mount.source is not None]
+    readonly_mounts = [mount for mount in spec.mounts if mount.readonly and mount.source is not None]
     words = {
         "--network=none": spec.network == NetMode.NONE,
         "--read-only": spec.readonly_root,
-        **{f"a read-only mount at {mount.dest}": True for mount in given},
+        **{f"a read-only mount at {mount.dest}": True for mount in readonly_mounts},
     }
-    for what, wanted in words.items():
-        if wanted:
+    for feature, is_requested in words.items():
+        if is_requested:
             raise UnsupportedError(
-                f"RUN uses proot here, which cannot do {what}.",
+                f"RUN uses proot here, which cannot do {feature}.",
                 hint="Install pybuild_magic from a wheel for this machine, which includes a tracer that can.",
             )
 

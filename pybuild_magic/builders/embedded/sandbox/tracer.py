@@ -147,8 +147,8 @@ def usable() -> tuple[Tracer | None, str]:
     program = find()
     if program is None:
         return None, "this installation has no tracer, and proot is not on PATH"
-    why = probe(program)
-    return (None, f"proot: {why}" if not program.native else why) if why else (program, "")
+    reason = probe(program)
+    return (None, f"proot: {reason}" if not program.native else reason) if reason else (program, "")
 
 
 def command(tracer: Tracer, traced: Traced) -> list[str]:

@@ -77,7 +77,7 @@ def _look_up(passwd: bytes, group_file: bytes, name: str, group: str) -> tuple[i
         supplementary = tuple(row.gid for row in accounts.groups(group_file) if user.name in row.members)
     else:
         supplementary = ()
-    if not all(0 <= given <= LARGEST_ID for given in (found_uid, found_gid, *supplementary)):
+    if not all(0 <= number <= LARGEST_ID for number in (found_uid, found_gid, *supplementary)):
         raise AccountError(_RANGE)
     return found_uid, found_gid, supplementary
 

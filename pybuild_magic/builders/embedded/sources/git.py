@@ -96,7 +96,7 @@ class GitSource:
         store = self._context.store
         if record := store.cache.get(key):
             return record.diff_ids
-        shown = f"{redact_url(self._remote)}#{self._ref}"
+        redacted = f"{redact_url(self._remote)}#{self._ref}"
         with store.cachemounts.acquire(f"git {redact_url(self._remote)}", "locked", self._context.cancel) as bare:
             # Another build may have done this while this build waited.
             if record := store.cache.get(key):
@@ -105,10 +105,12 @@ class GitSource:
             try:
                 diff_ids = (self._check_out(progress, bare, checkout),)
             except GitError as error:
-                raise SourceError(f"The Git repository {shown} could not be checked out: {error.reason}.") from error
+                raise SourceError(f"The Git repository {redacted} could not be checked out: {error.reason}.") from error
             finally:
                 store.rootfs.discard(checkout)
-        store.cache.put(key, CacheRecord(diff_ids, kind="source.git.checkout", description=f"git snapshot for {shown}"))
+        store.cache.put(
+            key, CacheRecord(diff_ids, kind="source.git.checkout", description=f"git snapshot for {redacted}")
+        )
         return diff_ids
 
     @property
@@ -133,12 +135,12 @@ class GitSource:
         remote = check_remote(self._remote)
         check_ref(self._ref)
         agent = ssh = ""
-        if wanted := self._attrs.get("git.mountsshsock", ""):
-            agent = self._context.session.ssh.get(wanted) or ""
+        if agent_id := self._attrs.get("git.mountsshsock", ""):
+            agent = self._context.session.ssh.get(agent_id) or ""
             if not agent:
                 raise SourceError(
                     f"{redact_url(remote)} needs SSH, but the build has no SSH agent.",
-                    hint=f"Pass --ssh {wanted}, or use the https URL.",
+                    hint=f"Pass --ssh {agent_id}, or use the https URL.",
                 )
         if hosts := self._attrs.get("git.knownsshhosts", ""):
             file = self._context.store.rootfs.workdir() / "known_hosts"
@@ -185,102 +187,102 @@ class GitSource:
         return self._commit
 
     def _look_up(self, git: Git) -> _Commit:
-        wanted = self._attrs.get("git.checksum", "").lower()
-        if wanted and not _HEX.fullmatch(wanted):
-            raise SourceError(f"invalid checksum {wanted!r} for Git URL, expected hex commit hash.")
+        checksum = self._attrs.get("git.checksum", "").lower()
+        if checksum and not _HEX.fullmatch(checksum):
+            raise SourceError(f"invalid checksum {checksum!r} for Git URL, expected hex commit hash.")
         ref = self._ref
         if is_commit(ref):
-            self._expect(wanted, ref)
+            self._expect(checksum, ref)
             return _Commit(ref, ref, ref)
         if self._is("fetchbycommit"):
-            if not is_commit(wanted):
+            if not is_commit(checksum):
                 raise SourceError("fetch-by-commit requires a full commit SHA as checksum.")
             full = ref if not ref or ref.startswith("refs/") else f"refs/heads/{ref}"
-            return _Commit(full or wanted, wanted, wanted)
+            return _Commit(full or checksum, checksum, checksum)
         if not ref:
             ref = _default_branch(git.run("ls-remote", "--symref", "--", self._remote, "HEAD"), self._remote)
         listed = git.run("ls-remote", "--", self._remote, ref, f"{ref}^{{}}")
         commit = _pick(listed, ref)
         if commit is None:
             raise SourceError(f"The repository {redact_url(self._remote)} does not contain ref {ref}.")
-        self._expect(wanted, commit.object, commit.commit)
+        self._expect(checksum, commit.object, commit.commit)
         return commit
 
     def _expect(self, checksum: str, *objects: str) -> None:
         if checksum and not any(digest.startswith(checksum) for digest in objects):
-            got = " or ".join(dict.fromkeys(objects))
+            actual = " or ".join(dict.fromkeys(objects))
             raise SourceError(
-                f"{redact_url(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {got}.",
+                f"{redact_url(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {actual}.",
                 hint="The ref has moved, or the checksum belongs to another commit.",
             )
 
-    def _check_out(self, progress: VertexReport, kept: Path, checkout: Path) -> str:
+    def _check_out(self, progress: VertexReport, clone: Path, checkout: Path) -> str:
         """Fetch, check out, and write the layer; return its diffID."""
         commit = self._resolve(progress)
         git = self._command(progress)
-        if not (kept / "HEAD").exists():
+        if not (clone / "HEAD").exists():
             form = ["--object-format=sha256"] if len(commit.object) == 64 else []
-            git.run("init", "--bare", "--quiet", *form, git_dir=kept)
-        self._fetch(git, kept, commit)
+            git.run("init", "--bare", "--quiet", *form, git_dir=clone)
+        self._fetch(git, clone, commit)
         # A commit named by its hash need not be fetched for the comparison, unless the hash is abbreviated.
-        actual = git.run("rev-parse", f"{commit.object}^{{commit}}", git_dir=kept, quiet=True).strip()
+        actual = git.run("rev-parse", f"{commit.object}^{{commit}}", git_dir=clone, quiet=True).strip()
         self._expect(self._attrs.get("git.checksum", "").lower(), commit.object, actual)
         if self._keeps_git_dir:
-            git_dir = self._clone(git, kept, checkout, commit)
+            git_dir = self._clone(git, clone, checkout, commit)
         else:
-            git_dir = kept
-            index = {"GIT_INDEX_FILE": str(kept / "pybuild-index")}
-            (kept / "pybuild-index").unlink(missing_ok=True)
-            git.run("checkout", "--force", actual, "--", ".", git_dir=kept, work_tree=checkout, env=index, quiet=True)
+            git_dir = clone
+            index = {"GIT_INDEX_FILE": str(clone / "pybuild-index")}
+            (clone / "pybuild-index").unlink(missing_ok=True)
+            git.run("checkout", "--force", actual, "--", ".", git_dir=clone, work_tree=checkout, env=index, quiet=True)
         self._submodules(git, git_dir, checkout)
         mtime = None
         if self._attrs.get("git.mtime") == "commit":
-            written = git.run("log", "-1", "--format=%ct", actual, git_dir=kept, quiet=True).strip()
+            written = git.run("log", "-1", "--format=%ct", actual, git_dir=clone, quiet=True).strip()
             mtime = (number(written, LATEST) or 0) * 1_000_000_000
         return self._layer(checkout, mtime)
 
-    def _fetch(self, git: Git, kept: Path, commit: _Commit) -> None:
+    def _fetch(self, git: Git, clone: Path, commit: _Commit) -> None:
         """Fetch the commit into the kept repository, without history if the server supports that."""
-        if self._has(git, kept, commit.object):
+        if self._has(git, clone, commit.object):
             return
-        (kept / "shallow.lock").unlink(missing_ok=True)
+        (clone / "shallow.lock").unlink(missing_ok=True)
         target = f"+{commit.ref if not is_commit(commit.ref) else commit.object}:{_KEPT}{commit.object}"
         if self._is("fetchbycommit"):
             target = f"+{commit.object}:{_KEPT}{commit.object}"
         fetch = ("fetch", "--no-tags", "--no-write-fetch-head")
         try:
-            git.run(*fetch, "--depth=1", "--", "origin", target, git_dir=kept)
+            git.run(*fetch, "--depth=1", "--", "origin", target, git_dir=clone)
         except GitError as error:
             unknown = ("not our ref", "unadvertised", "shallow", "--depth", "dumb http", "couldn't find remote ref")
             if not any(word in error.output for word in unknown):
                 raise
-        if self._has(git, kept, commit.object):
+        if self._has(git, clone, commit.object):
             return
         # The ref has moved since it was looked up, or the server does not serve single commits.
-        full = ["--unshallow"] if (kept / "shallow").exists() else []
+        full = ["--unshallow"] if (clone / "shallow").exists() else []
         everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        git.run(*fetch, *full, "--", "origin", *everything, git_dir=kept)
-        if not self._has(git, kept, commit.object):
+        git.run(*fetch, *full, "--", "origin", *everything, git_dir=clone)
+        if not self._has(git, clone, commit.object):
             raise SourceError(f"{redact_url(self._remote)} no longer has the commit {commit.object}.")
 
-    def _has(self, git: Git, kept: Path, object_: str) -> bool:
+    def _has(self, git: Git, clone: Path, object_: str) -> bool:
         try:
-            git.run("cat-file", "-e", f"{object_}^{{commit}}", git_dir=kept, quiet=True)
+            git.run("cat-file", "-e", f"{object_}^{{commit}}", git_dir=clone, quiet=True)
         except GitError:
             return False
         return True
 
-    def _clone(self, git: Git, kept: Path, checkout: Path, commit: _Commit) -> Path:
+    def _clone(self, git: Git, clone: Path, checkout: Path, commit: _Commit) -> Path:
         """Return a separate repository in the checkout, with the one commit and no trace of this machine."""
         git_dir = checkout / ".git"
         form = ["--object-format=sha256"] if len(commit.object) == 64 else []
         git.run("init", "--quiet", *form, git_dir=git_dir, work_tree=checkout)
-        git.run("update-ref", f"{_KEPT}{commit.object}", commit.object, git_dir=kept)
+        git.run("update-ref", f"{_KEPT}{commit.object}", commit.object, git_dir=clone)
         target = f"{_KEPT}{commit.object}" + ("" if is_commit(commit.ref) else f":{commit.ref}")
         only_file = {"GIT_ALLOW_PROTOCOL": "file"}
         fetch = ("fetch", "--update-head-ok", "--depth=1", "--no-tags", "--quiet")
         # By URL: a local clone by path has optimisations that were exploited to copy files of the host.
-        git.run(*fetch, "--", kept.as_uri(), target, git_dir=git_dir, work_tree=checkout, env=only_file)
+        git.run(*fetch, "--", clone.as_uri(), target, git_dir=git_dir, work_tree=checkout, env=only_file)
         git.run("checkout", "--quiet", "FETCH_HEAD", git_dir=git_dir, work_tree=checkout, quiet=True)
         git.run("config", "--local", "remote.origin.url", redact_url(self._remote), git_dir=git_dir)
         git.run("config", "--local", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", git_dir=git_dir)

@@ -107,12 +107,12 @@ class Git:
             variables[f"GIT_CONFIG_KEY_{number}"] = key
             variables[f"GIT_CONFIG_VALUE_{number}"] = value
         out, errors, code = self._execute(["git", *options, *arguments], work_tree, variables)
-        shown = redact(errors)
-        for stream, text in ((1, redact(out)), (2, shown)):
+        redacted = redact(errors)
+        for stream, text in ((1, redact(out)), (2, redacted)):
             if text and not quiet:
                 self._progress.log(text.encode("utf-8", "surrogateescape"), stream)
         if code != 0:
-            raise GitError("\n".join(shown.splitlines()[-_LAST_LINES:]))
+            raise GitError("\n".join(redacted.splitlines()[-_LAST_LINES:]))
         return out
 
     def _execute(

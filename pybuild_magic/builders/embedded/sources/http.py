@@ -87,8 +87,8 @@ class HTTPSource:
     def names(self) -> tuple[str, ...]:
         """The names are made of content, name, owner, mode and time. See Source, and BuildKit's formatCacheKey."""
         checksum, known = self._checksum(), self._known
-        wanted, mode, uid, gid = self._shape
-        filename = safe_name(wanted) if wanted else _name_of(self._url, None) if known is None else known.filename
+        requested, mode, uid, gid = self._shape
+        filename = safe_name(requested) if requested else _name_of(self._url, None) if known is None else known.filename
         members: dict[str, Any] = {
             "Filename": filename,
             "Perm": mode if "http.perm" in self._attrs else 0,

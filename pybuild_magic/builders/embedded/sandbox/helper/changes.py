@@ -110,19 +110,19 @@ class Differ:
 
     def walked(self, start: bytes) -> None:
         """Compare everything below `start` with the files before, walking both in step."""
-        news = walk(self.root, start, self.reach, whiteouts=False)
-        olds = self.base.walk(start)
-        new, old = next(news, None), next(olds, None)
+        new_rows = walk(self.root, start, self.reach, whiteouts=False)
+        old_rows = self.base.walk(start)
+        new, old = next(new_rows, None), next(old_rows, None)
         removed = b""
         while new or old:
             if old is None or (new is not None and order_of(new[0]) < order_of(old[0])):
                 assert new is not None
                 removed = b""
                 self.writer.handle(ADD, *new)
-                new = next(news, None)
+                new = next(new_rows, None)
             elif new is None or order_of(old[0]) < order_of(new[0]):
                 path, info = old
-                old = next(olds, None)
+                old = next(old_rows, None)
                 if removed and path.startswith(removed):
                     continue
                 removed = path + b"/" if info.is_dir else b""
@@ -135,7 +135,7 @@ class Differ:
                 elif not info.is_dir and info.nlink > 1 and not isinstance(self.base, RecordBase):
                     # Without overlayfs too, the layer is the same as on a machine with overlayfs.
                     self.writer.handle(UNMODIFIED, path, info)
-                new, old = next(news, None), next(olds, None)
+                new, old = next(new_rows, None), next(old_rows, None)
 
     def same(self, path: bytes, old: Info, new: Info) -> bool:
         """Return whether a file is unchanged: continuity's sameFile, preceded by the record's quicker proof."""

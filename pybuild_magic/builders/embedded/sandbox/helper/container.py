@@ -163,7 +163,7 @@ class Container:
 
     def mount_all(self, root: Root) -> None:
         """Mount what every sandbox has, then the job's mounts; one of those replaces ours at the same path."""
-        taken = {clean(item["dest"]) for item in self.job["mounts"]}
+        destinations = {clean(item["dest"]) for item in self.job["mounts"]}
         for path, action in (
             ("/proc", self.mount_proc),
             ("/dev", self.mount_dev),
@@ -172,14 +172,14 @@ class Container:
             ("/dev/mqueue", self.mount_mqueue),
             ("/sys", self.mount_sys),
         ):
-            if path not in taken:
+            if path not in destinations:
                 target = root.directory(path)
                 action(target)
                 os.close(target)
-        if "/sys" not in taken and has_cgroup2():
+        if "/sys" not in destinations and has_cgroup2():
             self.mount_cgroup(root)
         for path, name in (("/etc/resolv.conf", "resolv"), ("/etc/hosts", "hosts")):
-            if path not in taken:
+            if path not in destinations:
                 target = root.make(path, directory=False)
                 linux.bind(self.host[name], target, _QUIET | linux.MS_RDONLY)
                 os.close(target)

@@ -215,12 +215,12 @@ def _directory(node: _Node, parent: _Node) -> Iterator[bytes]:
     block: list[tuple[bytes, _Node]] = []
     room = BLOCK_SIZE
     for item in entries:
-        needed = _DIRENT.size + len(item[0])
-        if needed > room:
+        length = _DIRENT.size + len(item[0])
+        if length > room:
             yield _directory_block(block)
             block, room = [], BLOCK_SIZE
         block.append(item)
-        room -= needed
+        room -= length
     yield _directory_block(block)
 
 
@@ -262,11 +262,11 @@ def _xattrs(attributes: dict[str, bytes] | None, *, opaque: bool = False) -> byt
     """Return the extended attributes of an inode, without those that EROFS cannot hold."""
     if not attributes and not opaque:
         return b""
-    wanted = {name: value for name, value in (attributes or {}).items() if not name.startswith(STEERING)}
+    xattrs = {name: value for name, value in (attributes or {}).items() if not name.startswith(STEERING)}
     if opaque:
-        wanted["trusted.overlay.opaque"] = b"y"
+        xattrs["trusted.overlay.opaque"] = b"y"
     parts: list[bytes] = []
-    for name, value in wanted.items():
+    for name, value in xattrs.items():
         for prefix, index in _PREFIXES:
             if name.startswith(prefix):
                 short = os.fsencode(name[len(prefix) :])

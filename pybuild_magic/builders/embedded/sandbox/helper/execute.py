@@ -40,10 +40,10 @@ def become(args: list[str], env: list[str]) -> NoReturn:
     raise ExecuteError(126, f'exec: "{args[0] if args else ""}": {reason.lower()}')
 
 
-def follow(program: int | str, channel: int, job: ProcessJob, *more: str) -> NoReturn:
+def follow(program: int | str, channel: int, job: ProcessJob, *options: str) -> NoReturn:
     """Become the process through the tracer; the tracer at the other end of `channel` traces it too."""
     os.set_inheritable(channel, True)
-    words = ["tracer", "--inside", str(channel), *more, "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
+    words = ["tracer", "--inside", str(channel), *options, "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
     os.execve(program, words, parse_environment(job["env"]))
 
 

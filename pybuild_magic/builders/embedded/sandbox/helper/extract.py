@@ -209,16 +209,16 @@ class Writer:
             os.close(fd)
 
     def _copy(self, fd: int, row: EntryRow) -> None:
-        source, offset, left = self.fds[row[BLOB]], row[OFFSET], row[SIZE]
-        while left:
-            if hole := min(_hole(source, offset), left):
+        source, offset, remaining = self.fds[row[BLOB]], row[OFFSET], row[SIZE]
+        while remaining:
+            if hole := min(_hole(source, offset), remaining):
                 # A hole in the store stays a hole here.
                 os.lseek(fd, hole, os.SEEK_CUR)
-                offset, left = offset + hole, left - hole
-                if not left:
+                offset, remaining = offset + hole, remaining - hole
+                if not remaining:
                     os.ftruncate(fd, row[SIZE])
                 continue
-            count = min(left, _stored(source, offset) or left)
+            count = min(remaining, _stored(source, offset) or remaining)
             try:
                 done = os.copy_file_range(source, fd, count, offset_src=offset)
             except OSError as error:
@@ -228,7 +228,7 @@ class Writer:
             if done == 0:
                 raise OSError(5, f"the layer's tar ends inside {row[PATH]}")
             offset += done
-            left -= done
+            remaining -= done
 
     def special(self, row: EntryRow) -> None:
         """Make a link, a device or a pipe."""

@@ -37,7 +37,7 @@ MASKED, ONE_ID, ROOTED, NOTHING = 2, 3, 4, 5
 """All rungs except the first, see `sandbox.rungs`."""
 
 
-def become(rung: int, most: int = 0) -> Identity:
+def become(rung: int, limit: int = 0) -> Identity:
     """Become root as a rung demands; 0 stands for the best that namespaces allow. Raises OSError where Linux forbids
     it.
 
@@ -50,20 +50,20 @@ def become(rung: int, most: int = 0) -> Identity:
     unmapped = ""
     if rung == ONE_ID:
         unmapped = "PYBUILD_RUNG is 3"
-        with _fewer_processes(most):
+        with _fewer_processes(limit):
             _enter_user_namespace(unmapped)
     elif os.geteuid() != 0 or not _has_capability(CAP_SYS_ADMIN_BIT):
-        with _fewer_processes(most):
+        with _fewer_processes(limit):
             unmapped = _enter_user_namespace()
     return Identity(unmapped, masked=rung == MASKED)
 
 
 @contextlib.contextmanager
-def _fewer_processes(most: int) -> Generator[None]:
+def _fewer_processes(limit: int) -> Generator[None]:
     """Lower RLIMIT_NPROC while a user namespace is created, which takes it as the limit for all processes in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
-    if most and (soft < 0 or most < soft):
-        resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
+    if limit and (soft < 0 or limit < soft):
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, hard))
     try:
         yield
     finally:
@@ -86,32 +86,32 @@ def _enter_user_namespace(single: str = "") -> str:
     uid, gid = os.geteuid(), os.getegid()
     if single:
         linux.unshare(linux.CLONE_NEWUSER)
-        why = single
+        reason = single
     else:
-        why = _enter_mapped(uid, gid)
-    if why:
+        reason = _enter_mapped(uid, gid)
+    if reason:
         write_map("/proc/self/setgroups", "deny")
         write_map("/proc/self/uid_map", f"0 {uid} 1")
         write_map("/proc/self/gid_map", f"0 {gid} 1")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    if not why:
+    if not reason:
         os.setgroups([])
-    return why
+    return reason
 
 
 def _enter_mapped(uid: int, gid: int) -> str:
     """Enter a new user namespace whose ids are mapped by a process outside; return why that failed."""
-    mapper, ready, told = _start_mapper(os.getpid(), uid, gid)
+    mapper, ready, outcome_fd = _start_mapper(os.getpid(), uid, gid)
     try:
         linux.unshare(linux.CLONE_NEWUSER)
         os.write(ready, b"1")
     finally:
         os.close(ready)
-        why = os.read(told, 4096).decode(errors="replace")
-        os.close(told)
+        reason = os.read(outcome_fd, 4096).decode(errors="replace")
+        os.close(outcome_fd)
         os.waitpid(mapper, 0)
-    return why
+    return reason
 
 
 def _start_mapper(pid: int, uid: int, gid: int) -> tuple[int, int, int]:
@@ -121,19 +121,19 @@ def _start_mapper(pid: int, uid: int, gid: int) -> tuple[int, int, int]:
     nothing.
     """
     wait, ready = os.pipe()
-    told, tell = os.pipe()
+    outcome_fd, answer_fd = os.pipe()
     child = os.fork()
     if child:
         os.close(wait)
-        os.close(tell)
-        return child, ready, told
-    why = "the process that maps ids failed"
+        os.close(answer_fd)
+        return child, ready, outcome_fd
+    reason = "the process that maps ids failed"
     try:
         os.close(ready)
         if os.read(wait, 1):
-            why = _map_range(pid, uid, gid)
+            reason = _map_range(pid, uid, gid)
     finally:
-        os.write(tell, why.encode()[:4096])
+        os.write(answer_fd, reason.encode()[:4096])
         os._exit(0)
 
 
@@ -168,9 +168,9 @@ def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> str:
             os._exit(127)
     os.close(write)
     with open(read, "rb") as file:
-        said = file.read(2000).decode(errors="replace").strip()
+        output = file.read(2000).decode(errors="replace").strip()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return "" if status == 0 else said or f"{tool} ended with {status}"
+    return "" if status == 0 else output or f"{tool} ended with {status}"
 
 
 def _find(tool: str) -> str:

@@ -18,7 +18,7 @@ FORWARDED = (
 )
 
 
-def stay(*ours: int) -> None:
+def stay(*fds: int) -> None:
     """Fork: the child returns, with a session of its own if there is a terminal; this process ends when the child does.
 
     `ours` are descriptors (-1 for none) that this process must close.
@@ -28,7 +28,7 @@ def stay(*ours: int) -> None:
         _take_terminal()
         return
     linux.set_name("docker-init")
-    for fd in ours:
+    for fd in fds:
         if fd >= 0:
             os.close(fd)
     for number in (*FORWARDED, signal.SIGWINCH):

@@ -84,10 +84,10 @@ _libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_u
 _libc.syscall.restype = ctypes.c_long
 
 
-def _check(result: int, what: str) -> int:
+def _check(result: int, action: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{action}: {os.strerror(number)}")
     return result
 
 
@@ -138,7 +138,7 @@ def bind(source: int, target: int, flags: int = 0, *, recursive: bool = True) ->
         "open_tree",
     )
     try:
-        told = not flags or _set_attributes(tree, flags, recursive=recursive)
+        is_set = not flags or _set_attributes(tree, flags, recursive=recursive)
         result = _libc.syscall(
             ctypes.c_long(_SYS_MOVE_MOUNT),
             ctypes.c_int(tree),
@@ -148,7 +148,7 @@ def bind(source: int, target: int, flags: int = 0, *, recursive: bool = True) ->
             ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
         )
         _check(result, "move_mount")
-        if not told:
+        if not is_set:
             _remount(tree, flags)
     finally:
         os.close(tree)

@@ -40,18 +40,18 @@ def _masks(scratch: str) -> dict[str, str]:
     proc, root = f"{scratch}/proc", f"{scratch}/root"
     for path in (proc, root):
         os.mkdir(path)
-    why = {"proc": "", "pivot": ""}
+    reasons = {"proc": "", "pivot": ""}
     try:
         linux.mount("proc", proc, "proc")
     except OSError as error:
-        why["proc"] = os.strerror(error.errno or 0)
+        reasons["proc"] = os.strerror(error.errno or 0)
     linux.mount("root", root, "tmpfs")
     os.chdir(root)
     try:
         linux.pivot_root(".", ".")
     except OSError as error:
-        why["pivot"] = os.strerror(error.errno or 0)
-    return why
+        reasons["pivot"] = os.strerror(error.errno or 0)
+    return reasons
 
 
 def overlay(directory: str, scratch: str, *, userns: bool) -> None:

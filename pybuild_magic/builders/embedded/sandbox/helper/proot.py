@@ -34,16 +34,16 @@ def start(job: RunJob, report: Report) -> NoReturn:
     root = Root(job["root"])
     for path in traced.BASE:
         os.close(root.directory(path))
-    shown = {path: source for path, source, _ in traced.stage_binds(job, report, traced.Owners(""))}
-    stubs = root.missing([path for path in shown if path not in traced.BASE])
+    binds = {path: source for path, source, _ in traced.stage_binds(job, report, traced.Owners(""))}
+    stubs = root.missing([path for path in binds if path not in traced.BASE])
     os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
     report(("stubs", stubs))
     report(("made", root.made))
     environment = execute.parse_environment(job["env"])
     words = [job["proot"], "-v", _QUIET, "-r", job["root"], "-w", job["cwd"]]
-    for path, source in shown.items():
+    for path, source in binds.items():
         words += ["-b", f"{source}:{path}"]
-    words += ["-i", f"{job['uid']}:{job['gid']}", _program(job, root, tuple(shown), environment), *job["args"][1:]]
+    words += ["-i", f"{job['uid']}:{job['gid']}", _program(job, root, tuple(binds), environment), *job["args"][1:]]
     ended, end = os.pipe()
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(end, b"1"))
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # that is when the helper ends
@@ -99,11 +99,11 @@ def _kill(pid: int) -> None:
         pass  # it ended meanwhile
 
 
-def _program(job: RunJob, root: Root, shown: tuple[str, ...], environment: dict[str, str]) -> str:
+def _program(job: RunJob, root: Root, bound_paths: tuple[str, ...], environment: dict[str, str]) -> str:
     """Return the path of the command, because proot itself reports only that it failed. Raises ExecuteError."""
     for name in execute.candidates(job["args"], environment):
         path = clean(f"{job['cwd']}/{name}" if not name.startswith("/") else name)
-        if path.startswith(tuple(f"{target}/" for target in shown)):
+        if path.startswith(tuple(f"{target}/" for target in bound_paths)):
             return path
         try:
             fd = root.open(path)

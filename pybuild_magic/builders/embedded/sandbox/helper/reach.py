@@ -35,9 +35,9 @@ class Reach:
         could have it.
         """
         if len(path) > MAX_PATH:
-            shown = os.fsdecode(path[:60])
+            excerpt = os.fsdecode(path[:60])
             raise OSError(
-                errno.ENAMETOOLONG, f"/{shown}… has a path of {len(path)} bytes, and images have at most {MAX_PATH}"
+                errno.ENAMETOOLONG, f"/{excerpt}… has a path of {len(path)} bytes, and images have at most {MAX_PATH}"
             )
         if len(path) <= _STRIDE:
             return root + b"/" + path if path else root

@@ -49,10 +49,10 @@ def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
     os.close(root)
 
 
-def close_all_but(*kept: int) -> None:
+def close_all_but(*fds: int) -> None:
     """Close all descriptors except standard input, output and error, and those of `kept`, which lead to no file."""
     first = 3
-    for fd in sorted(kept):
+    for fd in sorted(fds):
         if fd > first:
             os.closerange(first, fd)
         first = fd + 1

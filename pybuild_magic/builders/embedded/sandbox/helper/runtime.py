@@ -192,7 +192,7 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *([] if single else ["gid=5"])]
     shm = [*quiet, "mode=1777", f"size={job['shm_size'] or 64 << 20}"]
     writable = [] if job["insecure"] else ["ro"]
-    shown = userns and job["network"] != "none"
+    has_host_network = userns and job["network"] != "none"
     rows = [
         ("/proc", "proc", "proc", quiet),
         ("/dev", "bind", f"{scratch}/dev", ["rbind", "nosuid", "nodev"]),
@@ -200,7 +200,7 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
         ("/dev/shm", "tmpfs", "shm", shm),
         ("/dev/mqueue", "mqueue", "mqueue", quiet),
         ("/sys", "bind", "/sys", ["rbind", *quiet, *writable])
-        if shown
+        if has_host_network
         else ("/sys", "sysfs", "sysfs", [*quiet, *writable]),
         ("/etc/resolv.conf", "bind", f"{scratch}/resolv", [*quiet, "rbind", "ro"]),
         ("/etc/hosts", "bind", f"{scratch}/hosts", [*quiet, "rbind", "ro"]),

@@ -140,16 +140,16 @@ _AF_VSOCK = 40
 """Sockets between the machine and a virtual machine, which no network namespace isolates."""
 
 
-def allowed(network: str, wanted: list[str] | None) -> dict[str, int]:
+def allowed(network: str, names: list[str] | None) -> dict[str, int]:
     """Return root's capabilities; by default fewer on the machine's own network than on a private one ("none")."""
-    if wanted is not None:
-        return {name: number for number, name in enumerate(ALL_CAPABILITIES) if name in wanted}
+    if names is not None:
+        return {name: number for number, name in enumerate(ALL_CAPABILITIES) if name in names}
     return {name: number for name, number in CAPABILITIES.items() if network == "none" or name != _OWN_NETWORK}
 
 
-def drop_capabilities(kept: dict[str, int]) -> int:
+def drop_capabilities(allowance: dict[str, int]) -> int:
     """Keep no more than these capabilities, for this process and everything that it starts; return their mask."""
-    mask = sum(1 << number for number in kept.values())
+    mask = sum(1 << number for number in allowance.values())
     with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
         last = int(file.read())
     for number in range(last + 1):

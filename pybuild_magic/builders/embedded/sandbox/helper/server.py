@@ -46,7 +46,7 @@ _MORE_LIKELY = 500
 """Out of a thousand: how much more readily Linux kills a job than the helper when memory runs out."""
 
 
-def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int) -> None:
+def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: int) -> None:
     """Serve until the process `parent`, or its end of the `control` socket, is gone.
 
     See `idmap.become` for `rung`, and for `most`, the limit of processes.
@@ -57,7 +57,7 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int
         alive = os.pidfd_open(parent)
         if os.getppid() != parent:
             return
-        identity, masks = idmap.become(rung, most), dict[str, str]()
+        identity, masks = idmap.become(rung, limit), dict[str, str]()
         if not identity.traced:
             linux.unshare(linux.CLONE_NEWNS)
             linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
@@ -417,12 +417,12 @@ class Job:
 
     def take_streams(self) -> None:
         """Use the descriptors of the job as standard input (empty without one), output and error."""
-        given = self.fds[3:4]
-        if not given:
+        stdin_fds = self.fds[3:4]
+        if not stdin_fds:
             empty, end = os.pipe()
             os.close(end)
-            given = [empty]
-        for fd, number in ((given[0], 0), (self.fds[1], 1), (self.fds[2], 2)):
+            stdin_fds = [empty]
+        for fd, number in ((stdin_fds[0], 0), (self.fds[1], 1), (self.fds[2], 2)):
             os.dup2(fd, number)
 
     def do_enter(self, job: EnterJob) -> None:
@@ -442,11 +442,11 @@ class Job:
         """Extract a layer into a directory."""
         identity = self.server.identity
         remembered = job["remembered"]
-        believed = traced.disguise(job, modes=identity.traced) if remembered else {}
+        owners = traced.disguise(job, modes=identity.traced) if remembered else {}
         devices = not identity.userns and (remembered or not identity.traced)
         extract.extract(job, userns=identity.userns, single=identity.single, traced=identity.traced, devices=devices)
         if remembered:
-            traced.remember(job["owners"], believed)
+            traced.remember(job["owners"], owners)
 
     def do_changes(self, job: ChangesJob) -> None:
         """Report the entries of the layer that a RUN made, with open files for their contents."""
@@ -479,10 +479,10 @@ class Job:
         probes.image(directory, self.server.scratch, userns=self.server.identity.userns)
 
 
-def start(control: str, parent: str, scratch: str, rung: str, most: str) -> None:
+def start(control: str, parent: str, scratch: str, rung: str, limit: str) -> None:
     """Serve, with the arguments of a command line: those of `main`, the first of which is a descriptor."""
     os.set_inheritable(int(control), False)
-    main(socket.socket(fileno=int(control)), int(parent), scratch, int(rung), int(most))
+    main(socket.socket(fileno=int(control)), int(parent), scratch, int(rung), int(limit))
 
 
 def _reason(error: OSError) -> str:

@@ -26,10 +26,10 @@ def _hears(pid: int, number: int) -> bool:
     """Return whether a process handles a signal; the first of a PID namespace gets no other."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            caught = next(line for line in file if line.startswith("SigCgt:"))
+            mask = next(line for line in file if line.startswith("SigCgt:"))
     except (OSError, StopIteration):
         return True
-    return bool(int(caught.split()[1], 16) >> number - 1 & 1)
+    return bool(int(mask.split()[1], 16) >> number - 1 & 1)
 
 
 def children(pid: int) -> list[int]:

@@ -188,7 +188,7 @@ def disguise(job: ExtractJob, *, modes: bool) -> dict[str, Owner]:
 
     `modes` are included where the user is not root of a user namespace, because then modes apply to the user.
     """
-    believed: dict[str, Owner] = {}
+    owners: dict[str, Owner] = {}
     rows: list[EntryRow] = []
     names: dict[str, list[str]] = {}
     for row in job["entries"]:
@@ -199,23 +199,23 @@ def disguise(job: ExtractJob, *, modes: bool) -> dict[str, Owner]:
             continue
         device = kind in ("3", "4")
         own = mode | (0o700 if kind == "5" else 0o600) if modes else mode
-        kept = {name: value for name, value in (xattrs or {}).items() if name.startswith("security.")}
+        security = {name: value for name, value in (xattrs or {}).items() if name.startswith("security.")}
         if kind != "2" and (device or own != mode):
-            believed[path] = Owner(uid, gid, _TYPES[kind] | mode, os.makedev(major, minor), kept)
-        elif uid or gid or kept:
-            believed[path] = Owner(uid, gid, AS_ON_DISK, 0, kept)
-        others = {name: value for name, value in (xattrs or {}).items() if name not in kept} or None
+            owners[path] = Owner(uid, gid, _TYPES[kind] | mode, os.makedev(major, minor), security)
+        elif uid or gid or security:
+            owners[path] = Owner(uid, gid, AS_ON_DISK, 0, security)
+        others = {name: value for name, value in (xattrs or {}).items() if name not in security} or None
         kind = "0" if device else kind
         mode = mode if kind == "2" else own
         rows.append((path, kind, mode, 0, 0, mtime, size, link, blob, offset, 0, 0, others))
     job["entries"] = rows
     for first, all_names in names.items():
-        owner = believed.get(first, Owner())
+        owner = owners.get(first, Owner())
         owner.names = len(all_names)
-        believed |= dict.fromkeys(all_names, owner)
-    return believed
+        owners |= dict.fromkeys(all_names, owner)
+    return owners
 
 
-def remember(file: str, believed: dict[str, Owner]) -> None:
+def remember(file: str, owners: dict[str, Owner]) -> None:
     """Write the table of a layer's owners for the tracer."""
-    write(file, ((os.fsencode(path), owner) for path, owner in believed.items()))
+    write(file, ((os.fsencode(path), owner) for path, owner in owners.items()))
