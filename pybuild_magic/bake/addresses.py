@@ -29,7 +29,7 @@ def netmask(prefix: str) -> str:
 
 
 def subnet(prefix: str, bits: Any, number: Any) -> str:
-    """Return the numbered subnet whose prefix is `more` bits longer. Raises UsageError."""
+    """Return the numbered subnet whose prefix is `extra_bits` bits longer. Raises UsageError."""
     network, extra_bits, at = _network(prefix), int(to_number(bits)), int(to_number(number))
     length = _extended(network, extra_bits, least=0)
     if not 0 <= at < 1 << extra_bits:
@@ -55,7 +55,7 @@ def subnets(prefix: str, *bits: Any) -> list[str]:
 
 
 def _extended(network: Network, extra_bits: int, least: int) -> int:
-    """Return the length of the prefix that is `more` bits longer, `least` or above. Raises UsageError."""
+    """Return the length of the prefix that is `extra_bits` bits longer, `least` or above. Raises UsageError."""
     length = network.prefixlen + extra_bits
     if extra_bits < least or length > network.max_prefixlen:
         raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {extra_bits}")

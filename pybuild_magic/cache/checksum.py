@@ -156,7 +156,7 @@ class TreeChecksum:
         return _Selection(selector, path).over(self._walk(at, visible_path))
 
     def _walk(self, at: str, visible_path: str) -> Iterator[tuple[str, Entry]]:
-        """Yield everything from `at` on, with the paths that it has when `at` is called `shown`."""
+        """Yield everything from `at` on, with the paths that it has when `at` is called `visible_path`."""
         entry = self._tree.get(at)
         if entry is None:
             return

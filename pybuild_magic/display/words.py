@@ -117,7 +117,7 @@ def place(output: OutputSummary, driver: str) -> str:
 
 
 def clipped(text: str, length: int) -> str:
-    """Return a text of at most `most` characters, cut between words if necessary."""
+    """Return a text of at most `length` characters, cut between words if necessary."""
     if len(text) <= length:
         return text
     head = text[: length - 1]
@@ -125,7 +125,7 @@ def clipped(text: str, length: int) -> str:
 
 
 def abridged(text: str, length: int) -> str:
-    """Return a text of at most `most` characters without its middle, cut between words; tests/display/data has the
+    """Return a text of at most `length` characters without its middle, cut between words; tests/display/data has the
     cases.
     """
     if len(text) <= length:

@@ -22,7 +22,7 @@ _COMMON = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora"
 
 
 def resolve_bases(lowering: Lowering, stages: set[StageState], metadata: Metadata) -> None:
-    """Set the state and config of every stage of `needed` whose base is not another stage.
+    """Set the state and config of every one of the `stages` whose base is not another stage.
 
     All images are looked up at once. Raises DockerfileError for an invalid image name, even in a stage that is not
     needed, and the resolver's errors at their FROM.

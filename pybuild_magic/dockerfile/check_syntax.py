@@ -70,10 +70,10 @@ def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
 
 
 def check_default_bases(
-    meta_args: Sequence[Arg], stages: Sequence[Stage], build_args: Mapping[str, str], lexer: Lexer, checks: Checks
+    meta_args: Sequence[Arg], stages: Sequence[Stage], variables: Mapping[str, str], lexer: Lexer, checks: Checks
 ) -> None:
-    """Check that every FROM names an image when no build arg is given; `given` are the platform variables."""
-    env = dict(build_args)
+    """Check that every FROM names an image when no build arg is given; `variables` are those of the platforms."""
+    env = dict(variables)
     try:
         for arg in (arg for instruction in meta_args for arg in instruction.args):
             if arg.value is not None:

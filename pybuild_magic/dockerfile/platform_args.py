@@ -10,7 +10,7 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 def platform_args(build: Platform, target: Platform, stage: str, overrides: Mapping[str, str]) -> dict[str, str]:
-    """Return BUILDPLATFORM … TARGETSTAGE, for FROM and for ARGs of these names. `given` build args take precedence.
+    """Return BUILDPLATFORM … TARGETSTAGE, for FROM and for ARGs of these names; `overrides` are build args.
 
     `stage` is the name of the stage being built, "" when it has none.
     """

@@ -84,7 +84,7 @@ def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
 
 
 def complete(environment: Environment, names: Sequence[str], target: Target, indexes: Indexes) -> Environment:
-    """Add `wanted`, and dependencies that only the target has, in their latest matching versions.
+    """Add the distributions `names`, and dependencies that only the target has, in their latest matching versions.
 
     Raises SourceError for a distribution that no index has.
     """

@@ -104,7 +104,7 @@ class Values(msgspec.Struct, frozen=True):
 
 
 def parse(owner: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
-    """Check `attrs` against the `table` of "the `whose`".
+    """Check `attrs` against the `table` of `owner`, such as "oci exporter".
 
     Raises UsageError, in one line that names a similar attribute.
     """

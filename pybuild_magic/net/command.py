@@ -49,7 +49,7 @@ def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def checked(text: str, value: str, pattern: re.Pattern[str], part: str) -> str:
-    """Return `value`, a part of the address `text`, if it is safe in a command. Raises UsageError, naming `what`."""
+    """Return `value`, a part of the address `text`, if it is safe in a command. Raises UsageError, naming `part`."""
     if not pattern.fullmatch(value):
         raise UsageError(f"The builder's address {text} needs {part}, and {value!r} is none.")
     return value

@@ -207,7 +207,7 @@ def _windows_build(platform: Platform) -> list[str]:
 
 
 def rank(target: Platform, offered: Platform) -> int | None:
-    """Return how well an image for `offered` runs on `wanted`: 0 is an exact match, more is worse, None is not at all.
+    """Return how well an image for `offered` runs on `target`: 0 is an exact match, more is worse, None is not at all.
 
     An amd64 host runs 386, arm64 runs arm/v8 and below, a later variant runs an earlier one.
     """
@@ -223,7 +223,7 @@ def rank(target: Platform, offered: Platform) -> int | None:
 
 
 def matches(target: Platform, offered: Platform) -> bool:
-    """Return whether an image for `offered` runs on `wanted`."""
+    """Return whether an image for `offered` runs on `target`."""
     return rank(target, offered) is not None
 
 
@@ -233,7 +233,7 @@ def same(left: Platform, right: Platform) -> bool:
 
 
 def best(target: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:
-    """Return the offer whose platform fits `wanted` best, the first of equals; None when none fits."""
+    """Return the offer whose platform fits `target` best, the first of equals; None when none fits."""
     ranked = [
         (fit, position, thing)
         for position, (offered, thing) in enumerate(offers)

@@ -35,7 +35,7 @@ class Flag(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
 
     def check(self, value: str, spelling: str) -> None:
-        """Raise `UsageError` naming `shown` for a value that the flag does not take."""
+        """Raise `UsageError` naming `spelling` for a value that the flag does not take."""
         if self.kind is Kind.BOOL:
             truth(value, spelling, MisreadError)
         if self.choices and value not in self.choices:
@@ -55,7 +55,7 @@ def by_word(flags: Iterable[F]) -> dict[str, F]:
 
 
 def truth(value: str, subject: str, error: type[UsageError] = UsageError) -> bool:
-    """Return the boolean that `value` spells. Raises an `error` naming `what`."""
+    """Return the boolean that `value` spells. Raises an `error` naming `subject`."""
     answer = parse_bool(value)
     if answer is None:
         raise error(f"{subject} is true or false, not {value!r}.")

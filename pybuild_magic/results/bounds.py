@@ -102,19 +102,19 @@ class _Bounds:
         return msgspec.structs.replace(small, omitted={key: count for key, count in omitted.items() if count > 0})
 
     def text(self, text: str, limit: int) -> str:
-        """Return at most `most` characters of a text, all of which JSON can hold."""
+        """Return at most `limit` characters of a text, all of which JSON can hold."""
         if len(text) > limit:
             self._omitted["characters"] += len(text) - limit + 1
             text = text[: limit - 1] + "…"
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
     def first(self, items: Sequence[T], limit: int, kind: str) -> Sequence[T]:
-        """Return the first `most` items, and count the others."""
+        """Return the first `limit` items, and count the others."""
         self._omitted[kind] += max(0, len(items) - limit)
         return items[:limit]
 
     def _vertexes(self, vertexes: Sequence[VertexSummary], limit: int) -> list[VertexSummary]:
-        """Return at most `most` steps: those that failed, then those that took longest."""
+        """Return at most `limit` steps: those that failed, then those that took longest."""
         self._omitted["vertexes"] += max(0, len(vertexes) - limit)
         if len(vertexes) <= limit:
             return list(vertexes)
@@ -271,7 +271,7 @@ class _Bounds:
         return cast("dict[str, Any]", self._json(config, self._most(4000, 80)))
 
     def _json(self, value: object, limit: int, depth: int = 8) -> object:
-        """Return a JSON value with texts of at most `most` characters, and lists and objects of bounded length."""
+        """Return a JSON value with texts of at most `limit` characters, and lists and objects of bounded length."""
         if isinstance(value, str):
             return self.text(value, limit)
         if not isinstance(value, dict | list):

@@ -146,7 +146,7 @@ class Contents:
             return self.store.analyses.get(diff_ids, _QUICK if quick else 0)
 
     def is_at_hand(self, manifest: ManifestSummary, limit: int) -> bool:
-        """Return whether the layers are in the store and together have at most `most` entries."""
+        """Return whether the layers are in the store and together have at most `limit` entries."""
         diff_ids = _diff_ids(manifest)
         if not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
             return False

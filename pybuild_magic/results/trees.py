@@ -157,7 +157,7 @@ def _pack(of: str, platform: str, entries: Sequence[Marked], limit: int | None =
 
 
 def heaviest(entries: Sequence[Marked], limit: int) -> list[Marked]:
-    """Return about `most` entries: directories are expanded in order of size, and the rest of each is counted."""
+    """Return about `limit` entries: directories are expanded in order of size, and the rest of each is counted."""
     inside: defaultdict[str, list[Marked]] = defaultdict(list)
     for marked in entries:
         inside[marked[1].path.rpartition("/")[0]].append(marked)

@@ -111,7 +111,7 @@ class Container:
         return outcome, None
 
     def _on_step(self, step_spec: RunSpec, spec: RunSpec) -> RunSpec:
-        """Return the specification of a failed step, `given`, with what the options ask for, `spec`, applied on top."""
+        """Return the specification of a failed step, `step_spec`, with that of the options, `spec`, applied on top."""
         options = self.options
         destinations = {mount.dest.rstrip("/") for mount in spec.mounts}
         hostname = options.hostname or step_spec.hostname

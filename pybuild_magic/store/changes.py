@@ -71,7 +71,7 @@ class Analyses:
         self._kept: OrderedDict[tuple[str, ...], _Table] = OrderedDict()
 
     def get(self, diff_ids: Sequence[str], limit: int = 0) -> Analysis | None:
-        """Return the analysis of a snapshot; None if more than `most` entries would have to be read (0: no limit).
+        """Return the analysis of a snapshot; None if more than `limit` entries would have to be read (0: no limit).
 
         Raises StoreError when a layer is not in the store.
         """

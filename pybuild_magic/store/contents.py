@@ -45,7 +45,7 @@ class Contents:
         self._layer = layer
 
     def find(self, sizes: Mapping[bytes, int]) -> dict[bytes, Span]:
-        """Return the places of those `wanted` contents (size by digest) that are worth referring to.
+        """Return the places of those contents (`sizes` by digest) that are worth referring to.
 
         Places are ranges of blobs that are files, which stay to the end of the lease. A content is left out if too
         little of its blob is wanted.
@@ -88,7 +88,7 @@ class Contents:
         return frozenset(likely)
 
     def _take_in(self, budget: int) -> None:
-        """Record the contents of new layers, except those of more than `most` bytes, which cannot be worth it."""
+        """Record the contents of new layers, except those of more than `budget` bytes, which cannot be worth it."""
         rows = self._db.read(
             "SELECT diff_id FROM layers WHERE size BETWEEN ? AND ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
             "AND diff_id IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",

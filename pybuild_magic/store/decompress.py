@@ -161,7 +161,7 @@ _BLOCK = 1 << 16
 
 @contextmanager
 def _sentences(subject: str) -> Generator[None]:
-    """Turn the errors of decompressors about bad data into a SourceError about `what`."""
+    """Turn the errors of decompressors about bad data into a SourceError about `subject`."""
     try:
         yield
     except EOFError as error:

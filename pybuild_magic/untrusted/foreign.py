@@ -23,7 +23,7 @@ _EPOCHS = range(-62_135_596_800, 253_402_300_800)
 
 
 def number(text: str, limit: int = LARGEST) -> int | None:
-    """Return the decimal number in `text`, 0 to `most`; None for anything else: signs, blanks, other digits."""
+    """Return the decimal number in `text`, 0 to `limit`; None for anything else: signs, blanks, other digits."""
     match = _DIGITS.fullmatch(text)
     value = int(match[1]) if match else None
     return value if value is not None and value <= limit else None

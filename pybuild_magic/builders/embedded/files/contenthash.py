@@ -158,7 +158,7 @@ def _filtered(
     lines: _Lines,
     seen: list[str],
 ) -> None:
-    """Yield the wanted entries below a path (`shown` is the path before its links were followed), and their
+    """Yield the selected entries below a path (`visible_path` is the path before its links were followed), and their
     directories.
     """
     include = PatternMatcher(selector.include) if selector.include else None

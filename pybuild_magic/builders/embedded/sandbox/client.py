@@ -220,7 +220,7 @@ class Helper:
         return ours, answer
 
     def trace(self, reason: str) -> None:
-        """Switch to a rung with a tracer, if one works; `why` is the reason why layers cannot be stacked."""
+        """Switch to a rung with a tracer, if one works; `reason` says why layers cannot be stacked."""
         with self._lock:
             self._find_tracer()
             if self._wanted or not self.program or self._control is None:

@@ -234,7 +234,7 @@ def version_1(limits: Limits) -> dict[str, Files]:
 
 
 def _delegated(controllers: set[str], parent: str) -> Path:
-    """Return the cgroup of the unified hierarchy in which others with the controllers `needed` can be made.
+    """Return the cgroup of the unified hierarchy in which others with these `controllers` can be made.
 
     It is the nearest above this process to which this user may write. Raises OSError when there is none.
     """

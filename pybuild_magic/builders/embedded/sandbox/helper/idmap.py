@@ -41,7 +41,7 @@ def become(rung: int, limit: int = 0) -> Identity:
     """Become root as a rung demands; 0 stands for the best that namespaces allow. Raises OSError where Linux forbids
     it.
 
-    A user namespace may have `most` processes, however many the user may have outside; 0 means any number.
+    A user namespace may have `limit` processes, however many the user may have outside; 0 means any number.
     """
     if rung == NOTHING:
         security.drop_rights()

@@ -21,7 +21,7 @@ FORWARDED = (
 def stay(*fds: int) -> None:
     """Fork: the child returns, with a session of its own if there is a terminal; this process ends when the child does.
 
-    `ours` are descriptors (-1 for none) that this process must close.
+    `fds` are descriptors (-1 for none) that this process must close.
     """
     child = os.fork()
     if child == 0:

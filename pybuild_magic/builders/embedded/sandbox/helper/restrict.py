@@ -50,7 +50,7 @@ def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
 
 
 def close_all_but(*fds: int) -> None:
-    """Close all descriptors except standard input, output and error, and those of `kept`, which lead to no file."""
+    """Close all descriptors except standard input, output and error, and `fds`, which lead to no file."""
     first = 3
     for fd in sorted(fds):
         if fd > first:

@@ -49,7 +49,7 @@ _MORE_LIKELY = 500
 def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: int) -> None:
     """Serve until the process `parent`, or its end of the `control` socket, is gone.
 
-    See `idmap.become` for `rung`, and for `most`, the limit of processes.
+    See `idmap.become` for `rung`, and for `limit`, the limit of processes.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
