@@ -19,6 +19,7 @@ from ..errors import RunError, UsageError
 from ..notebook.bake_command import FLAGS as BAKE_FLAGS
 from ..notebook.bake_command import build_targets
 from ..notebook.command import Syntax
+from ..request.calls import exit_code
 from ..request.flags import Flag, ParsedFlags
 from ..request.options import BuildOptions
 from ..request.parse import options_from
@@ -98,7 +99,8 @@ def _built(options: BuildOptions, progress: str) -> int:
         from ..display.calls import call_result
 
         print(call_result(options.call.method, options.call.format, result.metadata["result.json"]))
-    elif options.quiet:
+        return exit_code(result.metadata, ignore_status=options.call.ignore_status)
+    if options.quiet:
         print(visible(result.image_id))
     return 0
 
@@ -117,7 +119,7 @@ def bake(flags: ParsedFlags) -> int:
             return _debug(error)
         raise
     print(answer)
-    return 0 if getattr(answer, "good", True) else 1
+    return getattr(answer, "exit_code", 0)
 
 
 def _progress(flags: ParsedFlags) -> tuple[str, ParsedFlags]:

@@ -107,6 +107,8 @@ class Document(msgspec.Struct, frozen=True):
     """Preformatted texts, such as JSON or a command line, each with its title ("" for none)."""
 
     parts: tuple[tuple[str, str], ...]
+    exit_code: int = 0
+    """Of a command that prints it."""
 
     def __repr__(self) -> str:
         return visible_lines("\n\n".join(f"{title}\n{text}" if title else text for title, text in self.parts))

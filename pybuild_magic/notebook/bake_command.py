@@ -18,6 +18,7 @@ from ..display import open_progress
 from ..display.table import Document, Table
 from ..errors import ExportError, UsageError
 from ..portable import user_path
+from ..request.calls import exit_code
 from ..request.flags import Flag, Kind, ParsedFlags
 from ..request.options import BuildOptions
 from ..request.table import OPTIONS
@@ -85,9 +86,11 @@ class BakeResult(Mapping[str, BuildResult]):
 class BakeAnswers:
     """The answers to `--call`, by the name of the target."""
 
-    def __init__(self, answers: Mapping[str, tuple[str, Any]]) -> None:
+    def __init__(self, answers: Mapping[str, tuple[str, Any]], exit_code: int = 0) -> None:
         self._answers = answers
         """The description and the answer of each target."""
+        self.exit_code = exit_code
+        """Of a command that prints them."""
 
     def __getitem__(self, name: str) -> Any:
         return self._answers[name][1]
@@ -170,7 +173,7 @@ def build_targets(flags: ParsedFlags, text: str | None = None, watch: Watch = op
     _write_metadata(flags, results)
     called = {name: method for name in names if (method := call_of(bake_plan.targets[name])) != "build"}
     if called:
-        return _answers(bake_plan, results, called, call.format if call else "")
+        return _answers(bake_plan, results, called, call or Call())
     return BakeResult(results)
 
 
@@ -248,15 +251,17 @@ def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> N
             raise ExportError(f"--metadata-file {name} cannot be written: {error.strerror or error}.") from error
 
 
-def _answers(bake_plan: Plan, results: Mapping[str, BuildResult], called: Mapping[str, str], form: str) -> Any:
+def _answers(bake_plan: Plan, results: Mapping[str, BuildResult], called: Mapping[str, str], call: Call) -> Any:
     from ..display.calls import call_result
 
-    if form == "json":
+    codes = [exit_code(results[name].metadata, ignore_status=call.ignore_status) for name in called]
+    code = next(filter(None, codes), 0)
+    if call.format == "json":
         document = json.loads(bake_plan.to_json())
         document["target"] = {name: {"build": target} for name, target in document["target"].items()}
         for name, method in called.items():
             document["target"][name][method] = json.loads(results[name].metadata["result.json"])
-        return Document((("", json.dumps(document, indent=2)),))
+        return Document((("", json.dumps(document, indent=2)),), code)
     return BakeAnswers(
         {
             name: (
@@ -264,5 +269,6 @@ def _answers(bake_plan: Plan, results: Mapping[str, BuildResult], called: Mappin
                 call_result(method, "", results[name].metadata["result.json"]),
             )
             for name, method in sorted(called.items())
-        }
+        },
+        code,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from ..errors import SourceRange
+from ..untrusted.foreign import integer
 
 METHODS = {"check": "frontend.lint", "outline": "frontend.outline", "targets": "frontend.targets"}
 """The request ID of each method of `--call` in BuildKit's front end."""
@@ -208,6 +209,18 @@ def response(answer: Answer) -> dict[str, str]:
     if isinstance(answer, Lint):
         answers["result.statuscode"] = str(int(bool(answer.warnings or answer.error)))
     return answers
+
+
+def exit_code(metadata: Mapping[str, str], *, ignore_status: bool) -> int:
+    """Return buildx's exit code for an answer: that of the front end, and 1 for a check that an error ended."""
+    code = integer(metadata.get("result.statuscode", "")) or 0
+    if not code:
+        return 0
+    try:
+        error = msgspec.json.decode(metadata.get("result.json", ""), type=Lint).error
+    except msgspec.DecodeError:
+        error = None
+    return 1 if error else 0 if ignore_status else code
 
 
 def _columns(rows: Sequence[Sequence[str]], gap: int) -> str:

@@ -52,9 +52,12 @@ class Call(msgspec.Struct, frozen=True):
 
     method: str = "build"
     format: str = ""
+    ignore_status: bool = False
+    """Whether warnings of a check leave a command's exit code at 0."""
 
     def __str__(self) -> str:
-        return self.method + (f",format={self.format}" if self.format else "")
+        form = f",format={self.format}" if self.format else ""
+        return f"{self.method}{form}{',ignorestatus=true' if self.ignore_status else ''}"
 
 
 def is_remote(context: str) -> bool:
@@ -208,11 +211,11 @@ def attestation(kind: str, value: str) -> str:
 
 
 def parse_call(value: str) -> Call:
-    """Read `METHOD[,format=json][,ignorestatus=true]`; a notebook has no status to ignore. Raises UsageError."""
+    """Read `METHOD[,format=json][,ignorestatus=true]`. Raises UsageError."""
     words = [field for field in split_csv(value, "--call") if "=" not in field]
     rest = [field for field in split_csv(value, "--call") if "=" in field]
     pairs = parse_fields(rest, "--call", ("format", "ignorestatus"))
-    truth(pairs.get("ignorestatus", "false"), "--call ignorestatus")
+    ignored = truth(pairs.get("ignorestatus", "false"), "--call ignorestatus")
     form = pairs.get("format", "")
     if form not in ("", "json"):
         raise UsageError(f"--call has no format {form!r}; it is json.")
@@ -223,7 +226,7 @@ def parse_call(value: str) -> Call:
             f"--call {value!r} is not known; it takes {', '.join(CALLS)}.",
             hint=f"Did you mean {suggestion}?" if suggestion else "",
         )
-    return Call(method, form)
+    return Call(method, form, ignored)
 
 
 def parse_variable(value: str) -> str:

@@ -175,6 +175,9 @@ def test_targets_are_asked_as_buildx_asks_them(place: Path, engine: Engine, caps
         }
     assert main(["bake", "--check"]) == 1
     assert main(["bake", "--check", "tool"]) == 0
+    for call in ("check", "check,format=json", "check,ignorestatus=true", "outline"):
+        line = ["bake", f"--call={call}"]
+        assert main(line) == engine.docker("buildx", *line, cwd=place, check=False).returncode
     assert "MaintainerDeprecated" in capsys.readouterr().out
     html = bake_line(["--check"])._repr_mimebundle_()["text/html"]
     assert "the app" in html and "MaintainerDeprecated" in html

@@ -17,6 +17,7 @@ from pybuild_magic.store import Store
 from .conftest import COMMAND, Pybuild
 
 GOOD = b"FROM busybox\nRUN echo out && echo made > /made\n"
+WARNED = b"FROM busybox\nMAINTAINER me\n"
 BAD = b"FROM busybox\nRUN echo lost > /left; exit 9\n"
 
 
@@ -60,6 +61,12 @@ def test_nothing_of_ipython_is_imported(environ: dict[str, str], tmp_path: Path)
         (["build", "-"], GOOD, 0),
         (["build", "-"], BAD, 1),
         (["build", "-"], b"FRMO busybox", 1),
+        (["build", "--check", "-"], GOOD, 0),
+        (["build", "--check", "-"], WARNED, 1),
+        (["build", "--call=check,format=json", "-"], WARNED, 1),
+        (["build", "--call=check,ignorestatus=true", "-"], WARNED, 0),
+        (["build", "--call=check,ignorestatus=true", "-"], b"# check=error=true\n" + WARNED, 1),
+        (["build", "--call=outline", "-"], WARNED, 0),
         (["build"], b"", 1),
         (["build", "nowhere"], b"", 1),
         (["build", "--nosuch", "-"], GOOD, 125),
