@@ -147,6 +147,17 @@ class ResultPage:
 
 
 @contextlib.contextmanager
+def telling(page: Page) -> Iterator[None]:
+    """Whatever fails in this block says what the page shows then."""
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(Exception):  # a page that is gone
+            error.add_note(f"The page shows: {page.locator('body').inner_text(timeout=5000)[-5000:]}")
+        raise
+
+
+@contextlib.contextmanager
 def result_page(browser: Browser, *, dark: bool = False, width: int = 960, height: int = 900) -> Iterator[ResultPage]:
     """A page in one of JupyterLab's own themes."""
     context = browser.new_context(
@@ -168,6 +179,7 @@ def result_page(browser: Browser, *, dark: bool = False, width: int = 960, heigh
         shown = ResultPage(page)
         page.goto(f"{_ORIGIN}/")
         page.wait_for_function("() => window.ready")
-        yield shown
+        with telling(page):
+            yield shown
     finally:
         context.close()

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
+from .component import telling
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
@@ -213,13 +215,14 @@ def open_notebook(
         page.set_default_timeout(START * 1000)
         where = "notebooks" if server.app == "notebook" else "doc/tree" if alone else "lab/tree"
         page.goto(f"{server.url}/{where}/{name}?reset")
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-        if kernel:  # one that is idle, and not the indicator before there is any
-            page.locator(".jp-NotebookPanel-toolbar .jp-KernelName", has_text="Python 3").wait_for()
-            page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
-        else:
-            page.locator(".jp-Dialog .jp-mod-accept").click()
-        yield Notebook(server, page, name)
+        with telling(page):
+            page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+            if kernel:  # one that is idle, and not the indicator before there is any
+                page.locator(".jp-NotebookPanel-toolbar .jp-KernelName", has_text="Python 3").wait_for()
+                page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+            else:
+                page.locator(".jp-Dialog .jp-mod-accept").click()
+            yield Notebook(server, page, name)
     finally:
         context.close()
 
