@@ -60,7 +60,7 @@ def render(difference: Difference) -> Markup:
     if difference.config:
         rows = (
             tag.tr(
-                tag.th(change.key, scope="row", align="left"),
+                tag.th(change.key, scope="row", align="left", cls="pb-text"),
                 tag.td(tag.code(_cell(change.before)), cls="pb-text"),
                 tag.td(tag.code(_cell(change.after)), cls="pb-text"),
             )
@@ -88,7 +88,7 @@ def render(difference: Difference) -> Markup:
 
 
 def _cell(value: str | None) -> str:
-    return "" if value is None else value[:500]
+    return "(none)" if value is None else value[:500]
 
 
 def _size(change: FileChange) -> str:

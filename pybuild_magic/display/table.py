@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .markup import Markup, join, tag
-from .parts import ROOT, section, style
+from .parts import ROOT, scrolled, section, style
 from .terminal import visible, visible_lines
 
 _LONG = 24
@@ -49,7 +49,7 @@ class Table(msgspec.Struct, frozen=True):
             )
             for number, row in enumerate(self.rows)
         )
-        return tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
+        return scrolled(tag.table(tag.thead(head), tag.tbody(*rows)), "Table")
 
     def _first(self, number: int) -> Markup:
         """Return the cell that names a row."""

@@ -160,17 +160,15 @@ def _page(difference: EnvironmentDifference) -> Markup:
     rows = [
         tag.tr(
             tag.td(change.change, cls=f"pb-{_CLASSES[change.change]}"),
-            tag.td(_kind(change.kind)),
-            tag.td(tag.strong(change.name), cls="pb-text"),
-            tag.td(_versions(change.before), cls="pb-text"),
-            tag.td(_versions(change.after), cls="pb-text"),
+            tag.td(tag.strong(change.name), " ", tag.span(_kind(change.kind), cls="pb-note"), cls="pb-text"),
+            tag.td(f"{_versions(change.before)} → {_versions(change.after)}", cls="pb-text"),
         )
         for change in difference.packages[:_SHOWN]
     ]
     note = plural(len(difference.packages), "difference")
     if len(difference.packages) > _SHOWN:
         note += f", the first {_SHOWN} shown"
-    body = table("Packages", ("Change", "Of", "Package", "Before", "After"), rows)
+    body = table("Packages", ("Change", "Package", "Versions"), rows)
     part = section("Packages", note, body, is_open=True) if rows else None
     missing = [
         tag.p(f"/{file.path} {file.reason}: packages may be missing.", cls="pb-note") for file in difference.unread[:5]

@@ -40,7 +40,7 @@ def shown(rows: tuple[VersionRow, ...], here: str = "", there: str = "") -> Tabl
     if here and there:
         note += f" Python is {here} in both." if here == there else f" Python is {here} here, {there} in the image."
     return Table(
-        ("DISTRIBUTION", "HERE", "IN THE IMAGE", ""),
-        tuple((row.name, row.here or "—", row.there or "—", row.verdict) for row in rows),
+        ("DISTRIBUTION", "RESULT", "HERE", "IN THE IMAGE"),
+        tuple((row.name, row.verdict, row.here or "—", row.there or "—") for row in rows),
         note,
     )

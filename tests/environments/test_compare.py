@@ -80,7 +80,13 @@ def test_packages_are_compared_by_what_installed_them(store: None) -> None:
     text = repr(found)
     assert "Packages: " in text and "2 newer" in text and "2 the same" in text
     assert "  newer   Python  numpy  1.26.4 -> 2.0.0rc1\n" in text
-    assert "<b>new" not in found._repr_html_()
+    page = found._repr_html_()
+    assert "<b>new" not in page
+    # One column of versions fits a narrow page, and a value that was not there is said to be none.
+    assert '<td class="pb-text">1.26.4 → 2.0.0rc1</td>' in page
+    built("plain", {"a": ""}, "1")
+    pybuild_magic.build("FROM plain\nUSER 1000\n", {}, tags=["plain-user"], progress="quiet")
+    assert 'User</th><td class="pb-text"><code>(none)</code></td>' in diff("plain", "plain-user")._repr_html_()
     assert not diff("after", "after")
     with pytest.raises(StoreError, match="Did you mean after"):
         diff("before", "afte")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...builders import embedded_builder
 from ...display.markup import Markup, join, tag
-from ...display.parts import ROOT, style
+from ...display.parts import ROOT, scrolled, style
 from ...display.terminal import visible
 from ...display.words import human_bytes, plural
 from ...results.opening import stored_image
@@ -81,7 +81,7 @@ def _page(savings: ShownSavings) -> Markup:
     head = tag.p(tag.strong(headline(savings)), cls="pb-head")
     titles = tag.tr(*(tag.th(title, scope="col") for title in ("Saves", "What", "Instead, in the Dockerfile")))
     rows = (_row(row) for row in savings.rows[:_SHOWN])
-    table = tag.div(tag.table(tag.thead(titles), tag.tbody(*rows)), cls="pb-scroll") if savings.rows else None
+    table = scrolled(tag.table(tag.thead(titles), tag.tbody(*rows)), "Savings") if savings.rows else None
     rest = tag.p(f"{len(savings.rows) - _SHOWN} more.", cls="pb-note") if len(savings.rows) > _SHOWN else None
     return join(style(), tag.div(head, table, rest, cls=ROOT))
 
