@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from ..bake import compose, hcl
-from ..bake.hcl import Body
 from ..bake.targets import Config, Variable
 from ..bake.values import FIELDS, Target
 from ..cancel import Cancel
@@ -20,7 +19,7 @@ from ..oci import platform
 from ..request.options import BuildOptions
 from ..request.parse import parse_options
 from ..request.values import csv_line, is_reference, is_remote
-from .bakefiles import WORKING_DIRECTORY, Origin, Watch, read_local, read_remote
+from .bakefiles import WORKING_DIRECTORY, Origin, Watch, read_local, read_remote, reader
 
 _CELL = "the cell"
 _FLAGS = {
@@ -121,15 +120,9 @@ def _plan(
     overrides: Sequence[str],
     environ: Mapping[str, str],
 ) -> Plan:
-    bodies: list[Body] = []
-    services: dict[str, Target] = {}
-    composed = [name for name, _ in files if compose.is_compose(name)]
-    for name, content in files:
-        if name in composed:
-            _, declared = compose.parse(content, name, environ)
-            services |= declared
-        else:
-            bodies.append(hcl.parse(content, name))
+    composed = [(name, content) for name, content in files if compose.is_compose(name)]
+    services = compose.parse(composed, environ, reader(origin)) if composed else {}
+    bodies = [hcl.parse(content, name) for name, content in files if not compose.is_compose(name)]
     builtin = {"BAKE_CMD_CONTEXT": source.context, "BAKE_LOCAL_PLATFORM": str(platform.host())}
     config = Config(bodies, environ, builtin)
     for name, target in services.items():

@@ -102,6 +102,26 @@ def read_local(names: Sequence[str]) -> list[tuple[str, str]]:
     return files
 
 
+def reader(origin: Origin | None) -> Callable[[str], str | None]:
+    """Return a function that reads the files which a Compose file names, and the working directory's `.env`.
+
+    A definition from elsewhere must not read this machine's files.
+    """
+
+    def read(name: str) -> str | None:
+        path = user_path(name)
+        if kind_of(path) != "file":
+            return None
+        if origin is not None and name != ".env":
+            raise UsageError(f"A Compose file from {origin.url} names {name}, which is on this machine.")
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ContextError(f"{name} cannot be read: {getattr(error, 'strerror', '') or 'it is no text'}.") from None
+
+    return read
+
+
 def read_remote(
     url: str, names: Sequence[str], flags: Sequence[str], watch: Watch, cancel: Cancel
 ) -> tuple[list[tuple[str, str]], Origin | None]:

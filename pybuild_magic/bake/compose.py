@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import UsageError
 from ..request.values import is_reference, is_remote, parse_size
 from .evaluate import to_text
+from .project import Project, Read
 from .values import FIELDS, Target
 
-_VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<name>\w+)|\{(?P<braced>\w+)(?:(?P<sign>:?[-?+])(?P<word>[^{}]*))?\})", re.ASCII
-)
-_PROJECT = "bake"
-"""What buildx takes a project to be called that does not say."""
 _SAME = {
     "context": "context",
     "dockerfile": "dockerfile",
@@ -43,70 +39,23 @@ def is_compose(name: str) -> bool:
     return name.lower().endswith((".yml", ".yaml"))
 
 
-def parse(text: str, name: str, environ: Mapping[str, str]) -> tuple[list[str], dict[str, Target]]:
-    """Return the targets of a file, and the names in its group. Raises UsageError."""
-    import yaml
+def parse(files: Sequence[tuple[str, str]], environ: Mapping[str, str], read: Read) -> dict[str, Target]:
+    """Return the targets of the files, which have names and texts; `read` reads those that they name in turn.
 
-    try:
-        document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{name}{line}: is no YAML: {getattr(error, 'problem', error)}.") from None
-    if not isinstance(document, dict):
-        raise UsageError(f"{name} is an empty Compose file.")
-    called = cast("dict[str, Any]", document).get("name")
-    known = {"COMPOSE_PROJECT_NAME": called if isinstance(called, str) else _PROJECT, **environ}
-    project: dict[str, Any] = _filled(document, known, name)
-    if "include" in project:
-        raise UsageError(f"{name}: Compose files that it includes are not read here.", hint="Name them with -f too.")
-    services = _section(project, "services", name)
-    secrets = _section(project, "secrets", name)
+    Raises UsageError.
+    """
+    project, variables = Project(read).load(files, environ)
     targets: dict[str, Target] = {}
-    for service, body in services.items():
-        fields = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    for service, fields in project["services"].items():
         if not fields.get("image") and fields.get("build") is None:
-            raise UsageError(f'{name}: service "{service}" has neither an image nor a build context specified')
-        if "extends" in fields:
-            raise UsageError(f"{name}: the service {service} extends another, which is not done here.")
+            raise UsageError(f'{files[0][0]}: service "{service}" has neither an image nor a build context specified')
         if fields.get("build") is not None:
-            targets[_named(service)] = _target(service, fields, secrets, environ)
-    return list(targets), targets
+            targets[_named(service)] = _target(service, fields, project["secrets"], variables)
+    return targets
 
 
 def _named(service: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "_", service)
-
-
-def _section(project: dict[str, Any], key: str, name: str) -> dict[str, Any]:
-    section: Any = project.get(key) or {}
-    if not isinstance(section, dict):
-        raise UsageError(f"{name}: {key} must be a map.")
-    return cast("dict[str, Any]", section)
-
-
-def _filled(value: Any, environ: Mapping[str, str], name: str) -> Any:
-    """Substitute variables: `$NAME`, `${NAME:-default}`, `${NAME:?message}`, `${NAME:+word}`; `$$` is `$`."""
-    if isinstance(value, dict):
-        return {key: _filled(item, environ, name) for key, item in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, list):
-        return [_filled(item, environ, name) for item in cast("list[Any]", value)]
-    if not isinstance(value, str):
-        return value
-
-    def filled(match: re.Match[str]) -> str:
-        if match["escaped"]:
-            return "$"
-        variable, sign, word = match["name"] or match["braced"], match["sign"] or "", match["word"] or ""
-        value = environ.get(variable)
-        there = bool(value) if sign.startswith(":") else value is not None
-        if sign.endswith("+"):
-            return word if there else ""
-        if sign.endswith("?") and not there:
-            raise UsageError(f"{name}: the variable {variable} is required{f': {word}' if word else ''}.")
-        return (value or "") if there or not sign else word
-
-    return _VARIABLE.sub(filled, value)
 
 
 def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], environ: Mapping[str, str]) -> Target:
@@ -174,12 +123,12 @@ def _map(value: Any) -> dict[str, str]:
 
 
 def _args(value: Any, fields: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the build arguments; one without a value takes it from the service's or the process's environment."""
+    """Return the build arguments; one without a value takes it from the service's variables or the project's."""
     entries = cast("Any", value).items() if isinstance(value, dict) else [
         (name, text if equals else None) for name, equals, text in (to_text(item).partition("=") for item in value)
     ]  # fmt: skip
-    own = _map(fields.get("environment") or {})
-    resolved = {name: environ.get(name, own.get(name)) if text is None else to_text(text) for name, text in entries}
+    known = {**environ, **fields["environment"]}
+    resolved = {name: known.get(name) if text is None else to_text(text) for name, text in entries}
     return {name: text for name, text in resolved.items() if text is not None}
 
 

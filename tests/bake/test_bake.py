@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from pybuild_magic.api.bake import Source, plan
+from pybuild_magic.api.bakefiles import Origin, reader
 from pybuild_magic.errors import UsageError
 from pybuild_magic.notebook.bake_command import bake_line
 from tests.services.buildkit import Engine
@@ -442,9 +443,110 @@ def test_what_is_wrong_is_told(text: str) -> None:
     assert ERRORS[text] in str(caught.value)
 
 
+TOKEN = "secrets: {tok: {file: ./tok}}\n"
+PROJECTS: dict[str, dict[str, str]] = {
+    "include": {
+        "compose.yaml": "include: [sub/other.yaml]\nservices:\n  a: {build: ./a}\n",
+        "sub/other.yaml": "services:\n  b: {build: {context: ./b, args: {X: '${PB_NUM}', Y: '${FROM_ENV}', "
+        "Z: '${Q:-z}'}, additional_contexts: {k: ./kk, i: 'docker-image://x'}, ssh: ['default=./key'], "
+        "secrets: [tok]}}\n"
+        f"  c: {{build: {{dockerfile: D}}}}\n{TOKEN}",
+        "sub/.env": "FROM_ENV=yes\nPB_NUM=8\n",
+        "sub/tok": "",
+        "sub/key": KEY.pem,
+    },
+    "include, written out": {
+        "compose.yaml": "include:\n - path: [sub/other.yaml, sub/over.yaml]\n   project_directory: proj\n"
+        "   env_file: my.env\nservices:\n  a: {build: ./a}\n",
+        "sub/other.yaml": "services:\n  b: {build: {context: ./b, args: {Y: '${FROM_ENV}'}}}\n",
+        "sub/over.yaml": "services:\n  b: {build: {args: [W=1], target: t}}\n",
+        "my.env": "FROM_ENV=mine\n",
+        "proj/x": "",
+    },
+    "extends": {
+        "compose.yaml": "services:\n  base: {image: i, build: {context: ./b, args: {A: 1, B: 2}, tags: [x], "
+        "labels: {l: m}, additional_contexts: {q: ./q}}, environment: {E: f}}\n"
+        "  a: {extends: {service: base}, build: {args: [B=3, E], tags: [y, x]}}\n  c: {extends: base}\n",
+    },
+    "extends a file": {
+        "compose.yaml": "services:\n  a: {extends: {service: base, file: sub/other.yaml}, build: {args: {B: 3}}}\n",
+        "sub/other.yaml": "services:\n  top: {build: {target: q}, env_file: [top.env]}\n"
+        "  base: {extends: top, build: {context: ./b, args: {A: '${PB_NUM}', U: null}}}\n",
+        "sub/top.env": "U=1\n",
+    },
+    "an included file extends": {
+        "compose.yaml": "include: [sub/other.yaml]\n",
+        "sub/other.yaml": "services:\n  b: {extends: {service: x, file: deep/x.yaml}}\n  c: {extends: b}\n",
+        "sub/deep/x.yaml": "services:\n  x: {build: {context: ., dockerfile: D}}\n",
+    },
+    "profiles": {"compose.yaml": "services:\n  a: {build: ., profiles: [x]}\n  b: {build: .}\n"},
+    "env_file": {
+        "compose.yaml": "services:\n  a: {build: {context: ., args: [E, F, PB_NUM, G, H, N]}, "
+        "env_file: [e.env, {path: none.env, required: false}], environment: {F: own, PB_NUM: 5, H: null}}\n",
+        "e.env": "E=file\nF=file\n# c\n\nexport G='quoted $X'\nN=${E}-${PB_NUM}\n",
+    },
+    ".env": {
+        "compose.yaml": "services:\n  a: {build: {context: ., args: {A: '${FROM}', B: '${TWO}', C: '${PB_NUM}', "
+        "D: '${ML}', E: '${SP}', F: '${COL}', G: '${Q}', H: '${HASH}', I: '${ESC}', J: '${EM}-'}}}\n",
+        ".env": "FROM=dot\nTWO=\"x${FROM}\\ny\" # c\nPB_NUM=9\nML='a\nb'\nSP=  a b # comment\nCOL: z\n"
+        'export Q=${NONE:-w}\nHASH=a#b\nESC="\\$FROM\\"q"\nEM=\n',
+    },
+    "variables": {
+        "compose.yaml": "services:\n  a: {build: {context: ., args: {A: '${X:-b}', B: '${X-${PB_NUM:+n}}', "
+        "C: '${PB_NUM:+in}', D: '$$x', E: '${PB_NUM-q}', F: '${Y:-${Z:-deep}}', G: 'pre${X:-a}post$PB_NUM.', "
+        "H: '${EMPTY}'}, no_cache: '${NC:-true}'}}\n",
+    },
+    "two documents": {
+        "compose.yaml": "services:\n  a: {build: ./a}\n---\nservices:\n  a: {build: {target: z}}\n",
+    },
+    "anchors": {
+        "compose.yaml": "x-b: &b {context: ./a, args: {A: 1}}\nservices:\n  a: {build: {<<: *b, target: q}}\n"
+        "  c: {build: *b}\n",
+    },
+}
+MORE_FILES: dict[str, dict[str, str]] = {
+    "merged": {
+        "one.yaml": "services:\n  a: {build: {context: ./a, args: {A: 1, B: 2}, tags: [t1], labels: [x=1]}}\n",
+        "two.yaml": "services:\n  a: {build: {args: [B=3], tags: [t2, t1], labels: {y: 2}, dockerfile: D2}}\n"
+        "  z: {build: z}\n",
+    },
+    "marks": {
+        "one.yaml": "services:\n  a: {build: {context: ./a, args: {A: 1}, tags: [t], labels: {l: m}}}\n",
+        "two.yaml": "services:\n  a: {build: {args: !reset null, tags: !override [z, '$PB_NUM'], target: !reset x}}\n",
+    },
+}
+
+
+@pytest.mark.parametrize("name", [*PROJECTS, *MORE_FILES])
+def test_compose_files_are_read_as_buildx_reads_them(
+    name: str, place: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PB_NUM", "7")
+    for path, text in (PROJECTS | MORE_FILES)[name].items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(text)
+    files = list(MORE_FILES.get(name, ()))
+    flags = [word for path in files for word in ("-f", path)]
+    theirs = engine.docker("buildx", "bake", *flags, "--print", cwd=place, env={"PB_NUM": "7"})
+    assert json.loads(plan((), Source(files=files)).to_json()) == json.loads(theirs.stdout)
+
+
+def test_a_compose_file_from_elsewhere_reads_no_file_of_this_machine(place: Path) -> None:
+    (place / "own.env").write_text("A=secret\n")
+    read = reader(Origin("https://example.com/repo.git"))
+    assert read("missing.env") is None
+    with pytest.raises(UsageError, match=r"names own\.env, which is on this machine"):
+        read("own.env")
+
+
 COMPOSE_ERRORS = {
-    "include: [other.yaml]\nservices: {}\n": "Compose files that it includes are not read here",
-    "services:\n  a: {build: ., extends: {service: b}}\n": "the service a extends another",
+    "include: [other.yaml]\nservices: {}\n": "open other.yaml: no such file or directory",
+    "include: [compose.yaml]\nservices: {}\n": "include cycle detected: compose.yaml includes compose.yaml",
+    "services:\n  a: {build: ., extends: {service: b}}\n": 'cannot extend service "a" in compose.yaml: service "b" not',
+    "services:\n  a: {extends: b}\n  b: {extends: a}\n": "Circular reference: a in compose.yaml extends b in compose",
+    "services:\n  a: {build: ., env_file: none.env}\n": "env file none.env not found",
+    "services:\n  a: {build: '${X:?say it}'}\n": "services.a.build: required variable X is missing a value: say it",
+    "services:\n  a: {build: '${X'}\n": "invalid interpolation format for services.a.build: ${X",
     "services:\n  a: {command: x}\n": 'service "a" has neither an image nor a build context specified',
 }
 
