@@ -21,8 +21,6 @@ class System(msgspec.Struct, frozen=True):
     """`docker`, `podman`, `kubernetes`, `container` (another kind); "" outside of any."""
     hub: bool = False
     """Whether a JupyterHub started this process."""
-    seccomp: bool = False
-    """Whether a filter of system calls is active."""
     apparmor: str = ""
     """The profile of AppArmor that is enforced on this process; "" when there is none."""
     no_new_privileges: bool = False

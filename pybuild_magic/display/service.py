@@ -43,8 +43,6 @@ from .attestations import Attestations, with_attested
 
 CHUNK = 4 << 20
 """Bytes of each message."""
-TARGET = "pybuild_magic"
-"""The target of comms that carry the protocol."""
 _OFFERS = 200
 """The most results whose questions are answered; of more, those asked about last."""
 _BUSY = 5

@@ -33,7 +33,6 @@ LLB = (
 """Those of LLB (`solver/pb`)."""
 
 SUBREQUESTS = "moby.buildkit.frontend.subrequests"
-CONTEXTS = "moby.buildkit.frontend.contexts"
 INPUTS = "moby.buildkit.frontend.inputs"
 """The capabilities that a front end's image may declare in the label LABEL."""
 LABEL = "moby.buildkit.frontend.caps"
