@@ -19,6 +19,7 @@ from ..portable import kind_of, user_path
 from ..request.options import BuildOptions
 from ..request.parse import parse_options
 from ..request.values import is_remote
+from ..store.decompress import MAGIC_SIZE, compression_of
 from .run import Progress, run
 
 DEFAULTS = (
@@ -37,7 +38,8 @@ WORKING_DIRECTORY = "cwd://"
 _NAME_ONE = "Such as docker-bake.hcl, or name one with -f."
 _LONGEST = 2 << 20
 """The maximum bytes of a definition from elsewhere, as in buildx."""
-_ARCHIVES = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\x00")
+_COMPRESSIONS = ("bzip2", "gzip", "xz")
+"""The compressions by which a definition is taken for an archive, as in BuildKit."""
 
 Watch = Callable[[BuildOptions, Cancel], Progress | None]
 """Opens a display for the build that the options describe."""
@@ -179,7 +181,7 @@ def _pattern(name: str, *, exact: bool) -> str:
 
 
 def _is_archive(data: bytes) -> bool:
-    return data.startswith(_ARCHIVES) or data[257:262] == b"ustar"
+    return compression_of(data[:MAGIC_SIZE]) in _COMPRESSIONS or data[257:262] == b"ustar"
 
 
 def _text(name: str, data: bytes) -> str:

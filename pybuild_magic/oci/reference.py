@@ -12,6 +12,8 @@ from .digest import is_digest
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
 _LEGACY_DOMAIN = "index.docker.io"
+DEFAULT_HOST = "registry-1.docker.io"
+"""The host that serves `docker.io`."""
 _OFFICIAL = "library/"
 _MAX_PATH = 255
 _MAX_INPUT = 4096

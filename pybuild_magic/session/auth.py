@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..oci.reference import DEFAULT_DOMAIN
+from ..oci.reference import DEFAULT_DOMAIN, DEFAULT_HOST
 from ..oci.remote.credentials import Credentials
 
 _HUB_KEY = "https://index.docker.io/v1/"
@@ -74,9 +74,9 @@ class DockerAuth:
     @property
     def path(self) -> Path:
         """The configuration file: `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`."""
-        directory = self._environ.get("DOCKER_CONFIG")
-        home = self._environ.get("HOME")
-        return Path(directory or (Path(home) if home else Path("~").expanduser()) / ".docker") / "config.json"
+        from ..docker.config import DockerConfig
+
+        return DockerConfig(self._environ).path / "config.json"
 
     def hosts(self) -> tuple[str, ...]:
         """Return the domains that the file mentions, in the form in which references name them."""
@@ -174,7 +174,7 @@ def _decode(data: bytes) -> _Config | None:
 def _keys(host: str) -> list[str]:
     """Return the keys under which Docker may have stored a domain's credentials, best first."""
     if host == DEFAULT_DOMAIN:
-        return [_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"]
+        return [_HUB_KEY, "docker.io", "index.docker.io", DEFAULT_HOST, "https://docker.io"]
     return [host, f"https://{host}", f"http://{host}"]
 
 

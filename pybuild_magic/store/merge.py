@@ -16,7 +16,7 @@ import msgspec
 from ..cancel import checkpoint
 from ..errors import StoreError
 from .entry import DIR, HARDLINK, OPAQUE_WHITEOUT, SYMLINK, WHITEOUT_PREFIX, Entry
-from .links import MAX_LINKS
+from .links import MAX_LINKS, follow_links
 
 _SETGID = 0o2000
 
@@ -234,28 +234,23 @@ def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None
 
     With the list `links`, a link at the end is followed too, and all followed links are appended to the list.
     """
-    where: list[Node] = [root]
-    todo = path.split("/")[::-1]
-    followed = [] if links is None else links
-    while todo:
-        name = todo.pop()
-        if name in ("", "."):
-            continue
-        if name == "..":
-            del where[max(1, len(where) - 1) :]
-            continue
-        child = (where[-1].children or {}).get(name)
-        if child is None:
+
+    def link_of(below: str) -> str | None:
+        node = _at(root, below)
+        if node is None or node.entry.type != SYMLINK:
             return None
-        if child.entry.type != SYMLINK or not (todo or links is not None):
-            where.append(child)
-            continue
-        followed.append(child)
-        _check_links(len(followed), path)
-        if child.entry.link.startswith("/"):
-            del where[1:]
-        todo += child.entry.link.split("/")[::-1]
-    return where[-1]
+        if links is not None:
+            links.append(node)
+        return node.entry.link
+
+    return _at(root, follow_links(path, link_of, follow_last=links is not None))
+
+
+def _at(root: Root, path: str) -> Node | None:
+    node: Node | None = root
+    for name in path.split("/") if path else ():
+        node = node and (node.children or {}).get(name)
+    return node
 
 
 def _check_links(count: int, path: str) -> None:

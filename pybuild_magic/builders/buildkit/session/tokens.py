@@ -20,7 +20,7 @@ from ....golang.parsebool import parse_bool
 from ....net.grpc.rpc import INVALID, UNAUTHENTICATED, UNAVAILABLE, GrpcError
 from ....net.grpc.stream import Call, prefixed
 from ....net.transport import Transport, TransportError, is_loopback
-from ....oci.reference import DEFAULT_DOMAIN
+from ....oci.reference import DEFAULT_DOMAIN, DEFAULT_HOST
 from ....oci.remote.auth import AuthError, Authorizer
 from ....oci.remote.credentials import Credentials
 from ....session import Auth
@@ -29,7 +29,6 @@ from ...proto import session_pb2 as pb
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_DOCKER_HUB = "registry-1.docker.io"
 _SEED = secrets.token_bytes(16)
 """A secret of this process. Without it, a daemon could try passwords until one yields the public key."""
 
@@ -45,7 +44,7 @@ class Registries:
         self._cancel = cancel
 
     def _find(self, host: str) -> Credentials:
-        credentials = self._auth.credentials(DEFAULT_DOMAIN if host == _DOCKER_HUB else host) if self._auth else None
+        credentials = self._auth.credentials(DEFAULT_DOMAIN if host == DEFAULT_HOST else host) if self._auth else None
         return credentials or Credentials()
 
     def credentials(self, call: Call) -> None:
