@@ -42,7 +42,7 @@ from ..oci.mediatype import INDEXES
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..oci.remote.registry import Registry
-from ..portable import user_path
+from ..portable import kind_of, user_path
 from ..session import Auth, DirSink, FileSink, Session, Sink
 from ..status.report import VertexReport
 from ..store import ImageRecord, Store
@@ -140,7 +140,7 @@ def _images(store: Store, source: Location) -> Generator[Images]:
     if source.kind != "docker-daemon":
         path = user_path(source.path)
         is_layout = source.kind == "oci"
-        if path.is_dir() != is_layout and path.exists():
+        if kind_of(path) and (kind_of(path) == "directory") != is_layout:
             raise SourceError(
                 f"{source.path} is a {'file' if is_layout else 'directory'}, which {source.kind}: does not take."
             )

@@ -21,7 +21,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote_plus
 
@@ -29,6 +28,7 @@ from ..errors import UsageError
 from ..golang.duration import parse_duration
 from ..golang.json import dumps
 from ..golang.regex import to_python
+from ..portable import user_path
 from . import addresses, crypto
 from .evaluate import as_list, index, same, sorted_set, to_number, to_text
 
@@ -346,7 +346,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "greaterthan": lambda a, b: to_number(a) > to_number(b),
     "greaterthanorequalto": lambda a, b: to_number(a) >= to_number(b),
     "hasindex": _has_index,
-    "homedir": lambda: str(Path.home()),
+    "homedir": lambda: str(user_path("~")),
     "indent": _indent,
     "index": index,
     "indexof": _index_of,

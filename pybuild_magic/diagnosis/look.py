@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..builders.embedded.sandbox import doctor
 from ..errors import BuildError
-from ..portable import file_system
+from ..portable import file_system, user_path
 from ..store import Store
 from ..store.limit import DEFAULT, limit_of, quota_of
 from . import network
@@ -60,10 +60,9 @@ def look_at_system() -> System:
         uid,
         gid,
         _user(uid),
-        str(Path("~").expanduser()),
+        str(user_path("~")),
         _container(),
         "JUPYTERHUB_API_URL" in os.environ,
-        status.get("Seccomp", "0").strip() == "2",
         _apparmor(_read("/proc/self/attr/apparmor/current")),
         status.get("NoNewPrivs", "0").strip() == "1",
         int(status.get("CapEff", "0").strip(), 16),
@@ -118,7 +117,7 @@ def look_at_versions() -> tuple[Version, ...]:
 
 def look_for_extension() -> str:
     """Return the version of the JupyterLab extension in this Python's directories; "" when it is not installed."""
-    for base in (Path(sysconfig.get_path("data")), Path.home() / ".local", Path("/usr/local"), Path("/usr")):
+    for base in (Path(sysconfig.get_path("data")), user_path("~/.local"), Path("/usr/local"), Path("/usr")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             text = (base / "share/jupyter/labextensions/pybuild_magic/package.json").read_text("utf-8")
             return str(json.loads(text)["version"])

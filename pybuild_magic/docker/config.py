@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import UnsupportedError, nearest
 from ..net.tls import TLS
+from ..portable import user_path
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 
@@ -42,7 +43,7 @@ class DockerConfig:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
-        home = self._environ.get("HOME") or str(Path("~").expanduser())
+        home = self._environ.get("HOME") or str(user_path("~"))
         self.path = Path(self._environ.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
     def default_engine(self) -> EngineAddress:

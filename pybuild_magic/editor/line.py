@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
+from ..portable import user_path
 from ..request.flags import Kind, by_word
 from ..request.outputs import EXPORTERS
 from ..request.table import OPTIONS, Option
@@ -157,7 +157,7 @@ def files_here(word: str, *, folders: bool = False) -> Offer:
     """Return files of the notebook's directory; `~` and absolute paths lead elsewhere."""
     root, rest = ("/", word.lstrip("/")) if word.startswith("/") else (".", word)
     if word.startswith("~"):
-        root, rest = str(Path.home()), word.removeprefix("~").lstrip("/")
+        root, rest = str(user_path("~")), word.removeprefix("~").lstrip("/")
     try:
         offer = paths(DirSource(root), rest)
     except BuildError:

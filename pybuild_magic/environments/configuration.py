@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..portable import user_path
 from ..untrusted.redaction import split_credentials
 
 PYPI = "https://pypi.org/simple"
@@ -154,7 +155,7 @@ def _bundle() -> dict[str, _Value]:
 
 def _pip_files() -> Iterator[Path]:
     """Return the paths of pip's configuration, in the order of its documentation ("Configuration files")."""
-    home = Path.home()
+    home = user_path("~")
     if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
         return
     if sys.platform == "win32":
@@ -178,7 +179,7 @@ def _pip_files() -> Iterator[Path]:
 def _uv_values() -> dict[str, _Value]:
     """Return uv's settings, under pip's names for them."""
     values: dict[str, _Value] = {}
-    path = Path(os.environ.get("UV_CONFIG_FILE") or Path.home() / ".config/uv/uv.toml")
+    path = Path(os.environ.get("UV_CONFIG_FILE") or user_path("~/.config/uv/uv.toml"))
     try:
         document: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -208,7 +209,7 @@ def _uv_values() -> dict[str, _Value]:
 
 
 def _netrc_file() -> Path:
-    return Path(os.environ.get("NETRC") or Path.home() / ("_netrc" if sys.platform == "win32" else ".netrc"))
+    return Path(os.environ.get("NETRC") or user_path("~/_netrc" if sys.platform == "win32" else "~/.netrc"))
 
 
 def _login(host: str) -> str:

@@ -20,7 +20,7 @@ from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds
 from ..errors import ExportError, UnsupportedError, UsageError
 from ..kernels.spec import InstalledKernel, install
-from ..portable import user_path
+from ..portable import kind_of, user_path
 from .imports import notebook_of
 from .nbval_report import VARIABLE
 from .options import TestOptions
@@ -113,7 +113,7 @@ def verify_notebooks(
     options = options or TestOptions(**arguments)
     if not notebooks:
         raise UsageError("No notebook was named.", hint="For instance: analysis.ipynb --in env")
-    if options.sanitize_with and not user_path(options.sanitize_with).is_file():
+    if options.sanitize_with and kind_of(user_path(options.sanitize_with)) != "file":
         raise UsageError(f"--sanitize-with {options.sanitize_with} is not a file.")
     missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
     if missing:
@@ -215,7 +215,7 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
         check=False,
     )
     output = done.stdout.decode("utf-8", "replace")
-    if options.junit and not user_path(options.junit).is_file():
+    if options.junit and kind_of(user_path(options.junit)) != "file":
         raise ExportError(f"{options.junit} cannot be written.", hint=output.strip()[-500:])
     lines = report.read_text("utf-8").splitlines() if report.is_file() else []
     return [json.loads(line) for line in lines], output

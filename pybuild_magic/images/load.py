@@ -13,7 +13,7 @@ from ..oci.descriptor import CONTAINERD_NAME, Descriptor
 from ..oci.layout import find
 from ..oci.manifest import decode_index, decode_manifest, media_type_of
 from ..oci.mediatype import INDEXES
-from ..portable import user_path
+from ..portable import kind_of, user_path
 from ..status.report import VertexReport
 from ..store import Store
 from .archive import open_images
@@ -55,7 +55,7 @@ def load_images(
     If there is just one, or `path` selects one with `:TAG` or `@DIGEST`, it gets `name` if given. Raises as
     `load_image`.
     """
-    if name or not path.exists():
+    if name or not kind_of(path):
         return [load_image(store, path, name, cancel, progress)]
     with closing(open_images(path)) as images:
         entries = images.index().manifests

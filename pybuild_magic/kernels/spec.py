@@ -154,7 +154,7 @@ def _anywhere(options: RunOptions) -> RunOptions:
     """Return the options with paths that do not depend on the notebook's directory."""
 
     def absolute(path: str) -> str:
-        return str(user_path(path).expanduser().absolute())
+        return str(user_path(path).absolute())
 
     return msgspec.structs.replace(
         options,

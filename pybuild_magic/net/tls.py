@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 
 import msgspec
 
 from ..errors import UnsupportedError
+from ..portable import user_path
 from .wire import reason
 
 
@@ -29,9 +29,9 @@ class TLS(msgspec.Struct, frozen=True):
 def tls_context(tls: TLS) -> ssl.SSLContext:
     """Return an SSLContext with these settings. Raises UnsupportedError for files that cannot be read."""
     try:
-        context = ssl.create_default_context(cafile=str(Path(tls.ca).expanduser()) if tls.ca else None)
+        context = ssl.create_default_context(cafile=str(user_path(tls.ca)) if tls.ca else None)
         if tls.cert:
-            context.load_cert_chain(Path(tls.cert).expanduser(), Path(tls.key).expanduser())
+            context.load_cert_chain(user_path(tls.cert), user_path(tls.key))
     except (OSError, ssl.SSLError) as error:
         raise UnsupportedError(f"The TLS files of the builder cannot be read: {reason(error)}.") from error
     if tls.unverified:

@@ -11,7 +11,7 @@ import msgspec
 from ..builders.embedded.sandbox import SandboxMount
 from ..errors import UsageError
 from ..llb.ops import MountType
-from ..portable import user_path
+from ..portable import kind_of, user_path
 from ..request.flags import truth
 from ..request.values import parse_size, split_csv
 
@@ -156,8 +156,8 @@ def _mount(volume: Volume, places: Mapping[str, Path], snapshot: tuple[str, ...]
         return SandboxMount(
             volume.target, MountType.TMPFS, size=volume.size, options=volume.options, readonly=volume.readonly
         )
-    path: Path = user_path(volume.source).expanduser().absolute()
-    if not path.exists():
+    path = user_path(volume.source).absolute()
+    if not kind_of(path):
         if not volume.create:
             raise UsageError(f"The mount at {volume.target} shows {volume.source}, which does not exist.")
         try:

@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import ContextError
 from ..golang.patternmatcher import read_ignore
+from ..portable import kind_of
 
 LARGE = 100_000_000
 """The bytes of a copy from which on the user is told what makes it large."""
@@ -81,7 +82,7 @@ def leave_out(root: Path, patterns: Sequence[str] = (), dockerfile: Path | None 
     survey = look_at(files_of(root))
     sizes = dict(survey.ignorable)
     path = root / ".dockerignore"
-    if dockerfile is not None and (own := dockerfile.with_name(f"{dockerfile.name}.dockerignore")).exists():
+    if dockerfile is not None and kind_of(own := dockerfile.with_name(f"{dockerfile.name}.dockerignore")):
         path = own
     try:
         before = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""

@@ -12,10 +12,12 @@ from pybuild_magic import build
 from pybuild_magic.builders.buildkit.address import Tcp, UnixSocket, parse
 from pybuild_magic.builders.buildkit.discover import probe
 from pybuild_magic.builders.buildkit.names import BuilderNames
-from pybuild_magic.docker.config import DockerConfig, EngineAddress
+from pybuild_magic.docker.config import DEFAULT_ENGINE, DockerConfig, EngineAddress
+from pybuild_magic.editor.line import files_here
 from pybuild_magic.errors import BuildError, UnsupportedError, UsageError
 from pybuild_magic.net.command import Command
 from pybuild_magic.net.tls import TLS
+from pybuild_magic.session.auth import DockerAuth
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,19 @@ def test_docker_host_comes_before_the_current_context(tmp_path: Path) -> None:
         (tmp_path / file).touch()
     secure = DockerConfig({**environ, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}).default_engine()
     assert secure.tls == TLS(*(str(tmp_path / file) for file in ("ca.pem", "cert.pem", "key.pem")))
+
+
+def test_a_user_without_a_home_has_no_configuration_and_the_usual_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the random IDs of OpenShift: no HOME, and no entry in passwd."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert DockerConfig({}).default_engine() == EngineAddress(DEFAULT_ENGINE)
+    assert DockerAuth({}).hosts() == ()
+    assert files_here("~/").items == ()
 
 
 def test_an_address_that_is_wrong_is_a_build_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,12 @@ def test_attestations_are_read_as_csv_and_by_gos_booleans(line, provenance):
     assert request(line).frontend_attrs.get("attest:provenance") == provenance
 
 
+@pytest.mark.parametrize("limit", ["memory", "memory-swap"])
+def test_a_limit_is_named_as_it_was_given(limit):
+    with pytest.raises(UsageError, match=f"--resource {limit} 'lots' is not a size"):
+        compile_request(parse_options(["--resource", f"{limit}=lots"]))
+
+
 def test_the_host_network_asks_for_its_entitlement():
     assert request("--network host").entitlements == ("network.host",)
 

@@ -12,14 +12,13 @@ import msgspec
 
 from ...errors import UsageError
 from ...net.transport import is_loopback
+from ...portable import user_path
 from ...untrusted.foreign import split_url
-from ..reference import DEFAULT_DOMAIN
+from ..reference import DEFAULT_DOMAIN, DEFAULT_HOST
 
 if TYPE_CHECKING:
     import ssl
 
-_HUB = "registry-1.docker.io"
-"""The host that serves `docker.io`."""
 _CERTS = ("/etc/docker/certs.d", "~/.docker/certs.d", "~/.config/containers/certs.d", "/etc/containers/certs.d")
 MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
 INSECURE_VARIABLE = "PYBUILD_INSECURE_REGISTRIES"
@@ -97,7 +96,7 @@ def _hostname(domain: str) -> str:
 
 def origin_of(domain: str, settings: RegistrySettings) -> Endpoint:
     """Return the endpoint of the registry itself, not of a mirror: where to push."""
-    return _endpoint(_HUB if domain == DEFAULT_DOMAIN else domain, domain, domain in settings.insecure)
+    return _endpoint(DEFAULT_HOST if domain == DEFAULT_DOMAIN else domain, domain, domain in settings.insecure)
 
 
 def endpoints_of(domain: str, settings: RegistrySettings) -> tuple[Endpoint, ...]:
@@ -135,7 +134,7 @@ class Certificates:
         files = [
             file
             for directory in self._settings.certs
-            for file in (() if host.startswith(".") else _files(directory.expanduser() / host))
+            for file in (() if host.startswith(".") else _files(user_path(directory) / host))
             if file.suffix in (".crt", ".cert")
         ]
         if not files:
