@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,11 @@ import pytest
 
 from benchmarks import report
 from benchmarks.__main__ import _noted
+from benchmarks.environments import own
 from benchmarks.figure import Figure
 from benchmarks.peers import Kernel
+from pybuild_magic.environments.kernel_dockerfile import PREFIX
+from tests.services import baseimages, buildkit, require
 
 
 def row(name: str, seconds: float) -> dict[str, Any]:
@@ -59,3 +65,28 @@ def test_figures_have_their_circumstances_too(clock: dict[str, Any]) -> None:
 def test_the_commit_is_that_of_the_repository() -> None:
     now = report.circumstances()
     assert set(now) == {"date", "commit", "load"} and now["load"] >= 0
+
+
+def test_peers_of_one_engine_share_no_step_and_no_download() -> None:
+    engine = require(buildkit.engine)
+    engine.load_base(require(baseimages.busybox))
+    cache = "--mount=type=cache,target=/root/.cache/pip"
+    dockerfile = (
+        "FROM busybox AS base\nUSER root\n\nFROM base AS environment\n"
+        f"RUN {cache} mkdir -p {PREFIX} && ls /root/.cache/pip > {PREFIX}/list && touch /root/.cache/pip/a\n\n"
+        f"FROM base\nCOPY --link --from=environment {PREFIX} {PREFIX}\nRUN cat {PREFIX}/list > /list\n"
+    )
+    first, second = os.urandom(6).hex(), os.urandom(6).hex()
+    ran = [cached_steps(engine, own(dockerfile, token)) for token in (first, first, second)]
+    assert not ran[0] and not ran[2]
+    assert f"type=cache,id={second},target=/root/.cache/pip " in own(dockerfile, second)
+    assert len(ran[1]) >= 4, "what is repeated is cached"
+
+
+def cached_steps(engine: buildkit.Engine, dockerfile: str) -> set[str]:
+    """Build on the engine, and return the RUN and COPY that were in its cache."""
+    command = [str(engine.client), "buildx", "build", "--progress=rawjson", "--output=type=cacheonly", "-"]
+    done = subprocess.run(command, env=engine.environ(), input=dockerfile.encode(), capture_output=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith(b"{")]
+    steps = [vertex for line in lines for vertex in line.get("vertexes") or ()]
+    return {step["name"] for step in steps if step.get("cached") and re.search(r"RUN|COPY", step["name"])}
