@@ -180,8 +180,8 @@ def _dockerfile(target: str, context: str, file: str, origin: Origin | None) -> 
         return file
     if origin:
         raise UsageError(
-            f"The target {target} has a Dockerfile of {origin.url}, and a context of this machine.",
-            hint=f"A Dockerfile of this machine is {WORKING_DIRECTORY}{file}.",
+            f"The target {target} combines a Dockerfile from {origin.url} with a context on this machine.",
+            hint=f"For a Dockerfile on this machine, write {WORKING_DIRECTORY}{file}.",
         )
     return str(Path(context, file))
 

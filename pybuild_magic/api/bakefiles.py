@@ -35,7 +35,7 @@ DEFAULTS = (
 """The files that are read when none is named, as far as they exist."""
 WORKING_DIRECTORY = "cwd://"
 """The prefix of a path on this machine, for a definition that comes from elsewhere."""
-_NAME_ONE = "Such as docker-bake.hcl, or name one with -f."
+_NAME_ONE = "Add a docker-bake.hcl, or name a file with -f."
 _LONGEST = 2 << 20
 """The maximum bytes of a definition from elsewhere, as in buildx."""
 _COMPRESSIONS = ("bzip2", "gzip", "xz")
@@ -57,7 +57,7 @@ class Origin(msgspec.Struct, frozen=True):
         if directory == ".":
             return self.url
         if not self.is_git:
-            raise UsageError(f"A context is an archive as a whole, and not {directory} in it.")
+            raise UsageError(f"An archive is a context only as a whole: {directory} in it cannot be one.")
         base, _, fragment = self.url.partition("#")
         ref, _, above = fragment.partition(":")
         return f"{base}#{ref}:{join_path(above, directory)}"
@@ -100,7 +100,7 @@ def read_local(names: Sequence[str]) -> list[tuple[str, str]]:
         except OSError as error:
             raise ContextError(f"{name} cannot be read: {error.strerror or error}.") from None
         except UnicodeDecodeError:
-            raise ContextError(f"{name} is no text.") from None
+            raise ContextError(f"{name} is not a text file.") from None
     return files
 
 
@@ -186,8 +186,8 @@ def _is_archive(data: bytes) -> bool:
 
 def _text(name: str, data: bytes) -> str:
     if len(data) > _LONGEST:
-        raise ContextError(f"{name} is larger than a definition may be ({_LONGEST >> 20} MiB).")
+        raise ContextError(f"{name} is too large: a definition has at most {_LONGEST >> 20} MiB.")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise ContextError(f"{name} is no text.") from None
+        raise ContextError(f"{name} is not a text file.") from None

@@ -51,8 +51,8 @@ def check(
     if missing:
         flags = " ".join(f"--allow={word}" for word in missing)
         raise UsageError(
-            f"The Bake file asks for more than it may have by itself: {', '.join(missing)}.",
-            hint=f"If that is as you want it, add {flags}",
+            f"The Bake file needs privileges that were not granted: {', '.join(missing)}.",
+            hint=f"To grant them, add {flags}",
         )
 
 

@@ -142,7 +142,7 @@ def _images(store: Store, source: Location) -> Generator[Images]:
         is_layout = source.kind == "oci"
         if kind_of(path) and (kind_of(path) == "directory") != is_layout:
             raise SourceError(
-                f"{source.path} is a {'file' if is_layout else 'directory'}, which {source.kind}: does not take."
+                f"{source.kind}: takes a {'directory' if is_layout else 'file'}, but {source.path} is not one."
             )
         with closing(open_images(path)) as images:
             yield images

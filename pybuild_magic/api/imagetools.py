@@ -86,7 +86,9 @@ def merged(blobs: Blobs, roots: Sequence[Descriptor], annotations: Mapping[str, 
             )
     oci = not all(entry.media_type.startswith(_DOCKER) for entry in entries.values())
     if annotations and not oci:
-        raise UsageError("Docker's manifest lists cannot have annotations.", hint="OCI's have: oci-mediatypes=true.")
+        raise UsageError(
+            "Docker's manifest lists cannot have annotations.", hint="OCI indexes can: set oci-mediatypes=true."
+        )
     document = Index(tuple(entries.values()), index_type(oci=oci), annotations=dict(annotations)).encode()
     return document, describe(document, index_type(oci=oci))
 

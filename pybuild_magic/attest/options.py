@@ -84,21 +84,21 @@ def _provenance(fields: Mapping[str, str]) -> ProvenanceOptions:
     for name in fields:
         if name in _ELSEWHERE:
             raise UnsupportedError(
-                f"The embedded builder does not do {name} of a provenance.",
+                f"The embedded builder does not support {name} for provenance.",
                 hint="Leave it out, or use --builder to build with a real BuildKit.",
             )
         if name not in _PROVENANCE:
             suggestion = nearest(name, _PROVENANCE)
             hint = f"Did you mean {suggestion}=…?" if suggestion else f"Use one of {', '.join(_PROVENANCE)}."
-            raise UsageError(f"A provenance has no option {name!r}.", hint=hint)
+            raise UsageError(f"Provenance has no option {name!r}.", hint=hint)
     mode, version = fields.get("mode", "max"), fields.get("version", "v1")
     if mode not in _MODES:
-        raise UsageError(f'invalid mode "{mode}" of a provenance.', hint="Use min or max.")
+        raise UsageError(f'invalid mode "{mode}" for provenance.', hint="Use min or max.")
     if version not in get_args(Version):
         raise UsageError(f"invalid provenance SLSA version: {version}.", hint="Use v0.2 or v1.")
     filename = fields.get("filename", "provenance.json")
     if not filename or "/" in filename or filename in (".", ".."):
-        raise UsageError(f"filename={filename} of a provenance is not a valid file name.")
+        raise UsageError(f"The provenance option filename={filename} is not a valid file name.")
     return msgspec.convert(
         {
             "mode": _MODES[mode],
@@ -115,7 +115,7 @@ def _provenance(fields: Mapping[str, str]) -> ProvenanceOptions:
 def _truth(fields: Mapping[str, str], name: str) -> bool:
     value = parse_bool(fields.get(name) or "false")
     if value is None:
-        raise UsageError(f"{name}={fields[name]} of a provenance must be true or false.")
+        raise UsageError(f"The provenance option {name}={fields[name]} must be true or false.")
     return value
 
 

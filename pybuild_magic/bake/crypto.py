@@ -30,11 +30,11 @@ def rsadecrypt(ciphertext: str, key: str) -> str:
     try:
         data = base64.b64decode(ciphertext, validate=True)
     except binascii.Error:
-        raise UsageError("the ciphertext is no base64.") from None
+        raise UsageError("the ciphertext is not valid base64.") from None
     try:
         private = load_pem_private_key(key.encode(), None)
         if not isinstance(private, rsa.RSAPrivateKey):
-            raise UsageError("the key is no RSA key.")
+            raise UsageError("the key is not an RSA key.")
         return private.decrypt(data, padding.PKCS1v15()).decode()
     except (ValueError, TypeError):
         raise UsageError("it cannot be decrypted with this key.") from None

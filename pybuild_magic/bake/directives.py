@@ -103,12 +103,12 @@ def _block(parts: Sequence[Part], at: int, ends: Sequence[str]) -> tuple[list[Pa
             body, at = _block(parts, at + 1, ("template_endfor",))
             block.append(For(tuple(str(name.children[0]) for name in names), collection, body))
         elif kind.startswith("template_"):
-            raise UsageError(f"A template has %{ {kind.removeprefix('template_')} } without a directive that it ends.")
+            raise UsageError(f"A template has %{ {kind.removeprefix('template_')} } without a matching directive.")
         else:
             block.append(part)
         at += 1
     if ends:
-        raise UsageError(f"A template lacks its %{ {ends[-1].removeprefix('template_')} }.")
+        raise UsageError(f"A template is missing its %{ {ends[-1].removeprefix('template_')} }.")
     return block, at
 
 

@@ -266,12 +266,12 @@ def _try(name: str, arguments: list[Any], names: Names) -> Any:
         return True if name == "can" else value
     if name == "can":
         return False
-    raise UsageError("try(): none of the expressions can be computed.")
+    raise UsageError("try(): none of the expressions can be evaluated.")
 
 
 def _convert(arguments: list[Any], names: Names) -> Any:
     if len(arguments) != 2:
-        raise UsageError(f"convert() takes a value and a type, and was given {len(arguments)} arguments.")
+        raise UsageError(f"convert() takes a value and a type, but was given {len(arguments)} arguments.")
     return converted(_tree(arguments[0], names), arguments[1])
 
 

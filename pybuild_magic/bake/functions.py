@@ -87,7 +87,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 def _regex(pattern: str, text: str) -> Any:
     match = _compiled(pattern).search(text)
     if match is None:
-        raise UsageError("the pattern fits nowhere in the text.")
+        raise UsageError("the pattern does not match anywhere in the text.")
     return _captured(match)
 
 
@@ -203,7 +203,7 @@ def _range(*limits: int) -> list[int]:
     if not step:
         raise UsageError("the step is 0.")
     if abs(end - start) / abs(step) > 1024:
-        raise UsageError("more than 1,024 numbers are made.")
+        raise UsageError("the range has more than 1,024 numbers.")
     return list(range(start, end, step))
 
 
@@ -226,7 +226,7 @@ def _format_date(form: str, moment: str) -> str:
         text = {"M": time.month, "D": time.day, "h": time.hour, "H": time.hour % 12 or 12, "m": time.minute,
                "s": time.second}.get(match[0])  # fmt: skip
         if text is None:
-            raise UsageError(f"the form of a date has no {match[0]!r}.")
+            raise UsageError(f"the date format has an unknown verb, {match[0]!r}.")
         return str(text)
 
     return re.sub(r"'((?:[^']|'')*)'|([A-Za-z])\2*", token, form)
@@ -416,7 +416,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 MISSING = {
-    "byteslen": "It counts bytes, and no function makes bytes.",
-    "bytesslice": "It cuts bytes, and no function makes bytes.",
+    "byteslen": "It counts bytes, which no function returns.",
+    "bytesslice": "It cuts bytes, which no function returns.",
 }
 """Functions of buildx that are not here, and why nobody can call them there either."""

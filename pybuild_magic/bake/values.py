@@ -51,7 +51,7 @@ def _text(value: Any, _: str) -> str:
 
 def _texts(value: Any, where: str) -> list[str]:
     if isinstance(value, str):
-        raise UsageError(f"{where} is a text, but must be a list.", hint=f'Write ["{value}"].')
+        raise UsageError(f"{where} is a string, but must be a list.", hint=f'Write ["{value}"].')
     return [to_text(item) for item in as_list(value) if item is not None]
 
 
@@ -77,7 +77,7 @@ def _entries(read: Callable[[str, str], dict[str, Any]]) -> Callable[[Any, str],
                 fields = cast("Mapping[str, Any]", item)
                 result.append({key: _entry_value(key, text) for key, text in fields.items() if text is not None})
             else:
-                raise UsageError(f"{where} has an entry that is neither a text nor an object.")
+                raise UsageError(f"{where} has an entry that is neither a string nor an object.")
         return result
 
     return entries

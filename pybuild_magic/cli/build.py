@@ -126,7 +126,7 @@ def _progress(flags: ParsedFlags) -> tuple[str, ParsedFlags]:
     """Return the kind of progress, and the flags without it: a build itself knows only those of a notebook."""
     mode = flags.last("progress") or os.environ.get("BUILDKIT_PROGRESS") or "auto"
     if mode not in PROGRESS:
-        raise UsageError(f"BUILDKIT_PROGRESS {mode!r} is not known; it takes {', '.join(PROGRESS)}.")
+        raise UsageError(f"BUILDKIT_PROGRESS {mode!r} is not known; use one of {', '.join(PROGRESS)}.")
     values = {name: words for name, words in flags.values.items() if name != "progress"}
     return mode, ParsedFlags(values, flags.arguments)
 

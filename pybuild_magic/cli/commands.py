@@ -161,9 +161,9 @@ def table() -> dict[str, Command]:
         "imagetools": _shared("imagetools"),
         "lock": _shared("lock"),
         "run": Command(COMMANDS["run"].about, _run, COMMANDS["run"]),
-        "exec": Command("Run another process beside a run", _exec, COMMANDS["exec"]),
+        "exec": Command("Run another process in a background run", _exec, COMMANDS["exec"]),
         "ps": _shared("ps"),
-        "logs": Command("Print what a run in the background has written", _logs, COMMANDS["logs"]),
+        "logs": Command("Print the output of a background run", _logs, COMMANDS["logs"]),
         "stop": _shared("stop"),
         "volume": _volume(),
         "kernel": _shared("kernel"),
@@ -176,7 +176,7 @@ def table() -> dict[str, Command]:
         ),
         "test": _own(
             "test",
-            "Run notebooks on an image's own kernel, and compare what they show with what they showed",
+            "Run notebooks on an image's own kernel, and compare their outputs with the stored ones",
             _test,
         ),
         "images": _shared("images"),
@@ -197,7 +197,7 @@ def table() -> dict[str, Command]:
         "doctor": _shared("doctor"),
         "builders": _shared("builders"),
         "use": _own("use", "Use a builder from now on", _use),
-        "completion": _own("completion", "Print a script that completes what is typed", _completion, COMPLETION),
+        "completion": _own("completion", "Print a shell's completion script", _completion, COMPLETION),
     }
 
 

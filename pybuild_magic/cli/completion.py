@@ -21,7 +21,7 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 SYNTAX = Syntax(
     arguments="|".join(SCRIPTS),
     takes=", ".join(SCRIPTS),
-    hint='Such as: eval "$(pybuild completion bash)"',
+    hint='For instance: eval "$(pybuild completion bash)"',
     words={name: Syntax() for name in SCRIPTS},
 )
 

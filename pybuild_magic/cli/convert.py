@@ -21,7 +21,7 @@ _FLAGS: tuple[Flag, ...] = (
         "Compress layers again, which changes digests",
         choices=("uncompressed", "gzip", "zstd", "estargz"),
     ),
-    Flag("platform", Kind.ONE, "OS/ARCH", "Copy only this platform instead of all that are there"),
+    Flag("platform", Kind.ONE, "OS/ARCH", "Copy only this platform, instead of all of them"),
     Flag("quiet", Kind.BOOL, "", "Print only the digest", short="q"),
 )
 

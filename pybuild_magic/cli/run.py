@@ -32,7 +32,7 @@ def run(words: Sequence[str]) -> int:
                 "pybuild run needs an image, and takes a command.", hint="For instance: pybuild run -it busybox sh"
             )
         if is_failed_step(rest[0]) and len(rest) == 1 and not options.interactive:
-            raise UsageError("A shell needs an input.", hint="Use pybuild run -it @failed, or give a command.")
+            raise UsageError("A shell needs standard input.", hint="Use pybuild run -it @failed, or give a command.")
         if options.detach:
             # This command ends at once, but the process that it has started must not end with it.
             print(start_with(rest[0], tuple(rest[1:]), options, owned=False).name)

@@ -117,7 +117,7 @@ def _together(sandbox: SandboxFacts) -> Finding:
     if sandbox.unlimited:
         text = f"no cgroup limits RUN ({sandbox.unlimited}); when memory runs out, it is killed before the kernel."
         return Finding("Protection", State.GOOD, text)
-    text = f"all RUN together have at most {human_bytes(limits.memory)} of memory and {limits.pids} processes."
+    text = f"all RUN steps together have at most {human_bytes(limits.memory)} of memory and {limits.pids} processes."
     return Finding("Protection", State.GOOD, text)
 
 

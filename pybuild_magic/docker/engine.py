@@ -70,7 +70,7 @@ class Engine:
                 raise UnsupportedError(f"{path} is missing.")
         elif parts.scheme == "npipe":
             raise UnsupportedError(
-                f"The Docker engine is at {self.address.host}, a named pipe of Windows, which is not supported.",
+                f"The Docker engine is at {self.address.host}, a Windows named pipe, which is not supported.",
                 hint=NO_PIPES,
             )
         elif parts.scheme not in ("tcp", "http", "https", "ssh") or not parts.hostname:

@@ -106,7 +106,7 @@ class _Body:
     def _comment(self) -> Offer:
         match = _COMMENT.fullmatch(self._line)
         if match is None:
-            return offer(self._line.lstrip("# \t"), [("check=", "directive", "Which build checks are looked for.")])
+            return offer(self._line.lstrip("# \t"), [("check=", "directive", "The build checks to run.")])
         keys = [("skip=", "option", ""), ("error=true", "option", ""), ("experimental=", "option", "")]
         rules = [(rule.name, "rule", rule.description) for rule in RULES.values()]
         after_key = re.search(r"(?:skip|experimental)\s*=[^;]*\Z", self._line)
@@ -175,7 +175,7 @@ class _Body:
                 images = [(image, "image", "") for image in image_names()]
                 return offer(place.word, [*stages, *images, ("scratch", "image", "An empty base.")])
             case "FROM" if len(words) == 1:
-                return offer(place.word, [("as" if place.lower else "AS", "keyword", "Gives the stage a name.")])
+                return offer(place.word, [("as" if place.lower else "AS", "keyword", "Names the stage.")])
             case "COPY" | "ADD" if not any(word.startswith("--from=") for word in place.words):
                 return self._files(place.word)
             case "ARG":

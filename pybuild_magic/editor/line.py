@@ -102,7 +102,10 @@ def _output(value: str) -> Offer:
     key, equals, text = field.partition("=")
     kind = values.get("type", "")
     if not equals and not kind:
-        return offer(field, [("type=", "attribute", "The exporter."), ("dest=", "attribute", "Where it writes to.")])
+        return offer(
+            field,
+            [("type=", "attribute", "The exporter."), ("dest=", "attribute", "The file or directory to write to.")],
+        )
     if key == "type" and equals:
         return offer(text, [(kind, "exporter", exporters.get(kind).name) for kind in EXPORTERS])
     if not equals:

@@ -68,33 +68,33 @@ def _seconds(value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UsageError(f"--timeout {value} is no number of seconds.") from None
+        raise UsageError(f"--timeout {value} is not a number of seconds.") from None
 
 
 _BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY
 
 FREEZE_FLAGS: tuple[Row, ...] = (
-    row("apt", _MANY, "PKG", "More Debian packages, with commas between them", parse=_packages),
-    row("base", _ONE, "IMAGE", "The image to begin with; by default python:X.Y-slim"),
-    row("conda", _BOOL, "", "Install by micromamba what conda has installed here", "installer", _installer("conda")),
+    row("apt", _MANY, "PKG", "Additional Debian packages, separated by commas", parse=_packages),
+    row("base", _ONE, "IMAGE", "The base image; by default python:X.Y-slim"),
+    row("conda", _BOOL, "", "Install with micromamba what conda installed here", "installer", _installer("conda")),
     row("lock", _ONE, "FILE", "The form of the lock: requirements.txt, the default, or pylock.toml", choices=LOCKS),
-    row("no-hashes", _BOOL, "", "Lock versions alone, without the digests of files", "hashes",
+    row("no-hashes", _BOOL, "", "Lock only versions, without the digests of files", "hashes",
         lambda given: not given.on),
-    row("notebook", _MANY, "NB.ipynb", "Keep what this notebook or script imports, with what that needs"),
-    row("only-imports", _BOOL, "", "Keep what the code of this notebook imports, with what that needs"),
-    row("pip", _BOOL, "", "Install by pip", "installer", _installer("pip")),
+    row("notebook", _MANY, "NB.ipynb", "Keep only what this notebook or script imports, and its dependencies"),
+    row("only-imports", _BOOL, "", "Keep only what the code of this notebook imports, and its dependencies"),
+    row("pip", _BOOL, "", "Install with pip", "installer", _installer("pip")),
     row("platform", _ONE, "OS/ARCH", "The platform of the image; by default this machine's"),
     row("python", _ONE, "X.Y", "The version of Python; by default this one's"),
-    row("uv", _BOOL, "", "Install by uv", "installer", _installer("uv")),
-    row("write", _ONE, "DIR", "Write the Dockerfile and its files to a directory, too"),
+    row("uv", _BOOL, "", "Install with uv", "installer", _installer("uv")),
+    row("write", _ONE, "DIR", "Also write the Dockerfile and its files to a directory"),
 )  # fmt: skip
 """The flags of `%build env`."""
 _OWN: tuple[Row, ...] = (
     row("in", _ONE, "REF", "The image whose kernel runs them", "image"),
     row("junit", _ONE, "FILE", "Write the results as JUnit XML, for CI"),
-    row("lax", _BOOL, "", "Compare only cells that say # NBVAL_CHECK_OUTPUT"),
-    row("sanitize-with", _ONE, "FILE", "Replacements in what is compared, as nbval reads them"),
-    row("timeout", _ONE, "SECONDS", "How long a cell may take", parse=last_word(_seconds)),
+    row("lax", _BOOL, "", "Compare only cells marked # NBVAL_CHECK_OUTPUT"),
+    row("sanitize-with", _ONE, "FILE", "Replacements to make before comparing, in nbval's format"),
+    row("timeout", _ONE, "SECONDS", "Time limit of a cell", parse=last_word(_seconds)),
 )
 _OF_RUNS = ("env", "env-file", "mount", "network", "platform", "tmpfs", "volume", "memory", "cpus")
 TEST_FLAGS: tuple[Flag, ...] = (*_OWN, *(flag for flag in RUN_FLAGS if flag.name in _OF_RUNS))

@@ -121,7 +121,7 @@ def parse(owner: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
             if name in _GONE:
                 raise UnsupportedError(
                     f'"{name}" no longer exists in BuildKit.',
-                    hint="Use --provenance, which tells how the image was built.",
+                    hint="Use --provenance, which records how the image was built.",
                 )
             suggestion = nearest(name, list(values))
             raise UsageError(

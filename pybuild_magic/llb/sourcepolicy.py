@@ -92,7 +92,7 @@ def _spell(where: dict[str, Any], key: str, names: Sequence[str]) -> None:
     value = where.get(key, names[0])
     value = names[value] if isinstance(value, int) and 0 <= value < len(names) else value
     if value not in names:
-        raise ValueError(f"{key} is {value!r}, and not one of {', '.join(names)}")
+        raise ValueError(f"{key} is {value!r}, not one of {', '.join(names)}")
     where[key] = value
 
 

@@ -42,16 +42,16 @@ def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
         raise UsageError(f"The address {text} has no valid port.") from None
     argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
     if parts.username:
-        argv += ["-l", checked(text, unquote(parts.username), _USER, "a user")]
+        argv += ["-l", checked(text, unquote(parts.username), _USER, "a user's name")]
     if port:
         argv += ["-p", str(port)]
-    return (*argv, "--", checked(text, host, _HOST, "a host"), *remote)
+    return (*argv, "--", checked(text, host, _HOST, "a host's name"), *remote)
 
 
 def checked(text: str, value: str, pattern: re.Pattern[str], part: str) -> str:
     """Return `value`, a part of the address `text`, if it is safe in a command. Raises UsageError, naming `part`."""
     if not pattern.fullmatch(value):
-        raise UsageError(f"The builder's address {text} needs {part}, and {value!r} is none.")
+        raise UsageError(f"The builder's address {text} is not valid: {value!r} is not {part}.")
     return value
 
 

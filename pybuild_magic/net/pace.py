@@ -43,7 +43,7 @@ class Pace(msgspec.Struct, frozen=True):
             if text := variables.get(variable, ""):
                 value = number(text, _LARGEST)
                 if value is None:
-                    raise UsageError(f"{variable} is {text[:40]!r}.", hint="It is a whole number; 0 is none.")
+                    raise UsageError(f"{variable} is {text[:40]!r}.", hint="Use a whole number; 0 means no limit.")
                 limits = msgspec.structs.replace(limits, **{field: value})
         return limits
 

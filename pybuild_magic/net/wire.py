@@ -153,7 +153,7 @@ def unix_socket(path: str, timeout: float) -> socket.socket:
     """
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedError(
-            f"Python has no Unix sockets on this system, and {path} is one.",
+            f"{path} is a Unix socket, which Python does not support on this system.",
             hint="Use a daemon that listens on tcp://, or work in WSL.",
         )
     sock = socket.socket(socket.AF_UNIX)

@@ -63,7 +63,7 @@ def logs(flags: ParsedFlags) -> None:
     run = find_run(flags.arguments[0])
     tail = flags.last("tail", "all")
     if tail != "all" and not tail.removeprefix("-").isdigit():
-        raise UsageError(f"--tail is a number of lines, or all, not {tail!r}.")
+        raise UsageError(f"--tail takes a number of lines or all, not {tail!r}.")
     lines = None if tail == "all" or tail.startswith("-") else int(tail)
     write = Writer()
     for piece in run.logs(lines, follow=flags.on("follow")):
@@ -77,9 +77,9 @@ def logs(flags: ParsedFlags) -> None:
     hint=_LISTED,
     names=("running",),
     flags=(
-        Flag("signal", Kind.ONE, "SIGNAL", "Signal to ask with, in place of its own stop signal", short="s"),
+        Flag("signal", Kind.ONE, "SIGNAL", "Signal to send, instead of the stop signal", short="s"),
         Flag("time", Kind.ONE, "SECONDS", "The same as --timeout"),
-        Flag("timeout", Kind.ONE, "SECONDS", "Time to end before it is killed; -1 for ever", short="t"),
+        Flag("timeout", Kind.ONE, "SECONDS", "Seconds to wait before killing it; -1 to wait forever", short="t"),
     ),
 )
 def stop(flags: ParsedFlags) -> Document:
@@ -90,7 +90,7 @@ def stop(flags: ParsedFlags) -> Document:
     try:
         timeout = float(timeouts[-1]) if timeouts else None
     except ValueError:
-        raise UsageError(f"--timeout is a number of seconds, not {timeouts[-1]!r}.") from None
+        raise UsageError(f"--timeout takes a number of seconds, not {timeouts[-1]!r}.") from None
     number = parse_signal(flags.last("signal")) if flags.every("signal") else 0
     lines: list[str] = []
     for run in [find_run(name) for name in flags.arguments]:

@@ -39,13 +39,13 @@ _SET = {
 }
 """Flags that are shorthand for an override of all targets, with that override."""
 FLAGS: tuple[Flag, ...] = (
-    Flag("file", Kind.MANY, "PATH", "Bake or Compose file; by default the usual names", short="f"),
+    Flag("file", Kind.MANY, "PATH", "Bake or Compose file; by default docker-bake.hcl and the like", short="f"),
     Flag("set", Kind.MANY, "TARGET.KEY=VALUE", "Override a field of targets; TARGET may be a pattern"),
-    Flag("var", Kind.MANY, "NAME=VALUE", "Give a variable a value"),
-    Flag("allow", Kind.MANY, "PRIVILEGE", "Let targets have it: network.host, fs.read=PATH, fs.write=PATH, ssh, ..."),
+    Flag("var", Kind.MANY, "NAME=VALUE", "Set a variable"),
+    Flag("allow", Kind.MANY, "PRIVILEGE", "Grant to targets: network.host, fs.read=PATH, fs.write=PATH, ssh, ..."),
     Flag("print", Kind.BOOL, "", "Show what would be built, without building"),
     Flag("list", Kind.ONE, "targets|variables", "List the targets and groups, or the variables; also with format=json"),
-    Flag("metadata-file", Kind.ONE, "FILE", "Write what was built of each target, as JSON"),
+    Flag("metadata-file", Kind.ONE, "FILE", "Write the metadata of each target's build, as JSON"),
     Flag("check", Kind.BOOL, "", "Shorthand for --call=check"),
     *(option for option in OPTIONS if option.name in (*_PASSED, "progress", *_SET)),
 )
@@ -225,9 +225,9 @@ def _listed(bake_plan: Plan, form: str) -> Table | Document:
         fields = {key: value for key, _, value in pairs}
     kind, shape = fields.get("type", ""), fields.get("format", "table")
     if kind not in ("targets", "variables"):
-        raise UsageError(f'invalid list type "{kind}"', hint="It is targets or variables.")
+        raise UsageError(f'invalid list type "{kind}"', hint="Use targets or variables.")
     if shape not in ("table", "json"):
-        raise UsageError(f'invalid list format "{shape}"', hint="It is table or json.")
+        raise UsageError(f'invalid list format "{shape}"', hint="Use table or json.")
     if kind == "variables":
         if shape == "json":
             return Document((("", json.dumps(msgspec.to_builtins(bake_plan.variables), indent=2)),))

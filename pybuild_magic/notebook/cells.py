@@ -25,11 +25,11 @@ def remember(dockerfile: str) -> None:
     _last = dockerfile
 
 
-_ONE_FILE = {"takes": "one file", "hint": "It is Dockerfile when none is given.", "names": ("file",)}
+_ONE_FILE = {"takes": "one file", "hint": "The default is Dockerfile.", "names": ("file",)}
 
 
 @command(
-    "export", "[FILE]", flags=(Flag("force", Kind.BOOL, "", "Write over a file that is there", short="f"),), **_ONE_FILE
+    "export", "[FILE]", flags=(Flag("force", Kind.BOOL, "", "Overwrite an existing file", short="f"),), **_ONE_FILE
 )
 def export_cell(flags: ParsedFlags) -> Document:
     """Save the Dockerfile of the last %%build cell."""
@@ -51,7 +51,7 @@ def export_cell(flags: ParsedFlags) -> Document:
     "ignore",
     "[PATTERN...]",
     flags=(
-        Flag("context", Kind.ONE, "DIR", "The directory that is built in, instead of this one"),
+        Flag("context", Kind.ONE, "DIR", "The context to build in, instead of this directory"),
         Flag("file", Kind.ONE, "PATH", "A Dockerfile with a .dockerignore of its own", short="f"),
     ),
     notes="Without patterns, it proposes some.",

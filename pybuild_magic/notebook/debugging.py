@@ -52,7 +52,7 @@ def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
         tree = builder.store.tree(image.snapshot)
         shell = next((path for path in _SHELLS if tree.get(resolve(tree, path)) is not None), "")
     if not shell:
-        raise UsageError(f"{ref} has no shell, so that no terminal can be opened in it.")
+        raise UsageError(f"{ref} has no shell, so no terminal can be opened in it.")
     words = [f"{name}={os.environ[name]}" for name in _KEPT if name in os.environ]
     words = ["env", *words] if words else []
     words += [sys.executable, "-m", "pybuild_magic", "run", "-it"]

@@ -31,7 +31,7 @@ _own_variables: set[str] = set()
 @command(
     "env",
     "[NAME]",
-    takes="one name, which is the image's",
+    takes="one name, that of the image",
     hint="For instance: %build env analysis:1",
     names=("image",),
     flags=FREEZE_FLAGS,
@@ -55,7 +55,7 @@ def told(frozen: Frozen, directory: str, what_next: str) -> Document:
     requested = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
     count = f"{len(frozen.environment)} distributions, {len(requested)} of them requested directly"
     if not frozen.environment:
-        count = "What the notebook's language has locked"
+        count = "The packages that the notebook's language locked"
     files = ", ".join(sorted(frozen.files))
     lines = [f"{count}. {what_next}", f"Files: {files}"]
     if directory:

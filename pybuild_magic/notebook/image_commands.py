@@ -28,7 +28,7 @@ from ..status.report import VertexReport
 from .command import command
 
 _LISTED = "%build images lists them."
-_PLATFORM = (Flag("platform", Kind.ONE, "OS/ARCH", "Which platform of an image that has several"),)
+_PLATFORM = (Flag("platform", Kind.ONE, "OS/ARCH", "The platform, if the image has several"),)
 
 
 @command("images")
@@ -82,7 +82,7 @@ def remove(flags: ParsedFlags) -> Document:
     "load",
     "FILE|DIR",
     takes="one file or directory",
-    hint="It is an archive or a layout that was saved or exported.",
+    hint="Name an archive or a layout that was saved or exported.",
     names=("file",),
     flags=(Flag("tag", Kind.ONE, "NAME", "Another name for the image", short="t"),),
 )

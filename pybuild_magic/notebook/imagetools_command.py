@@ -25,7 +25,7 @@ from .command import command
     names=("image",),
     flags=(
         Flag("tag", Kind.MANY, "NAME", "Name of the new image: docker://NAME pushes it", short="t"),
-        Flag("append", Kind.BOOL, "", "Add to the images that the name has"),
+        Flag("append", Kind.BOOL, "", "Append to the images that the name has"),
         Flag("annotation", Kind.MANY, "KEY=VALUE", "Add an annotation to the index"),
         Flag("dry-run", Kind.BOOL, "", "Show the index, without writing it"),
     ),

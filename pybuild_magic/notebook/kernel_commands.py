@@ -14,7 +14,7 @@ from ..run.options import options_of_flags
 from .command import command
 
 _FLAGS: tuple[Flag, ...] = (
-    Flag("add-ipykernel", Kind.BOOL, "", "Build an image with ipykernel on top of it, and use that"),
+    Flag("add-ipykernel", Kind.BOOL, "", "Add ipykernel on top of the image, and use the result"),
     Flag("display-name", Kind.ONE, "TEXT", "Name of the kernel in Jupyter's menus"),
     Flag("name", Kind.ONE, "NAME", "Name of the kernel; by default the image's"),
     Flag("remove", Kind.BOOL, "", "Remove the kernel with this name"),

@@ -32,7 +32,7 @@ class BuildMagics(Magics):
     builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
     progress = Enum(PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
 
-    cache = Unicode("", help="A reference that builds read their cache from and write it to.").tag(config=True)
+    cache = Unicode("", help="A reference that builds import their cache from and export it to.").tag(config=True)
     keep_storage = Unicode("", help="How large the store may be, such as 5g; off for any size.").tag(config=True)
     addresses = List(Unicode(), help="Addresses of more builders for %build builders to list.").tag(config=True)
     connect_timeout = Float(20.0, help="Seconds within which a builder has to answer.").tag(config=True)
@@ -40,7 +40,7 @@ class BuildMagics(Magics):
     tls_cacert = Unicode("", help="PEM file of the authority of builders at tcp://.").tag(config=True)
     tls_cert = Unicode("", help="PEM file of the certificate to show to builders at tcp://.").tag(config=True)
     tls_key = Unicode("", help="PEM file of that certificate's key.").tag(config=True)
-    tls_server_name = Unicode("", help="Whom the certificate of builders at tcp:// is for.").tag(config=True)
+    tls_server_name = Unicode("", help="The name in the certificate of builders at tcp://.").tag(config=True)
 
     @validate("keep_storage")
     def _check_size(self, proposal: Any) -> str:
@@ -155,7 +155,7 @@ class BuildMagics(Magics):
 
         line = _VARIABLE.sub(take, line)
         if len(contexts) > 1:
-            raise UsageError("A build takes one context, and the line names several dicts.")
+            raise UsageError("A build takes one context, but the line names several dicts.")
         # Depth 3: this method, `build` and `run_cell_magic` stand between IPython and the user's frame.
         expanded = shell.var_expand(line, depth=3)
         for word, name in _LEFT.findall(expanded):

@@ -19,7 +19,7 @@ from .command import command
 
 _FLAGS = (
     Flag("format", Kind.ONE, "FORMAT", "table, or spdx for the SPDX document", choices=("table", "spdx")),
-    Flag("platform", Kind.ONE, "OS/ARCH", "Platform of an image that has several"),
+    Flag("platform", Kind.ONE, "OS/ARCH", "The platform, if the image has several"),
     Flag("scan", Kind.BOOL, "", "Scan the image even if it has an SBOM"),
 )
 

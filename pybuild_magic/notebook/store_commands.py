@@ -57,18 +57,18 @@ def _usage_of(kind: str, usages: Sequence[Usage]) -> tuple[str, Table]:
     return title, Table(columns, rows, numbers=frozenset({"SIZE"}), whole=whole)
 
 
-_SIZE = ("SIZE", "Keep this much of it")
+_SIZE = ("SIZE", "Amount of cache to keep")
 
 
 @command(
     "prune",
     flags=(
-        Flag("all", Kind.BOOL, "", "Remove all of it", short="a"),
+        Flag("all", Kind.BOOL, "", "Remove the whole cache", short="a"),
         Flag("filter", Kind.MANY, "KEY=VALUE", "Remove only records that match"),
-        Flag("force", Kind.BOOL, "", "Accepted, as docker does: there is no question to answer", short="f"),
+        Flag("force", Kind.BOOL, "", "Accepted for compatibility with docker: nothing is asked", short="f"),
         Flag("keep-storage", Kind.ONE, *_SIZE),
         Flag("reserved-space", Kind.ONE, *_SIZE),
-        Flag("until", Kind.ONE, "24h", "Remove only what was not used for so long"),
+        Flag("until", Kind.ONE, "24h", "Remove only what was not used for this long"),
     ),
 )
 def prune(flags: ParsedFlags) -> Table:
@@ -91,8 +91,8 @@ def prune(flags: ParsedFlags) -> Table:
 @command(
     "gc",
     flags=(
-        Flag("dry-run", Kind.BOOL, "", "Show what would go, and remove nothing"),
-        Flag("keep-storage", Kind.ONE, "SIZE", "How large the store may be"),
+        Flag("dry-run", Kind.BOOL, "", "Show what would be removed, without removing it"),
+        Flag("keep-storage", Kind.ONE, "SIZE", "Maximum size of the store"),
     ),
 )
 def collect_garbage(flags: ParsedFlags) -> Table | Document:
@@ -126,7 +126,7 @@ def history(flags: ParsedFlags) -> Any:
     return Table(columns, rows, numbers=frozenset({"TOOK"}), opens=links)
 
 
-@command("fsck", flags=(Flag("repair", Kind.BOOL, "", "Drop what is damaged"),))
+@command("fsck", flags=(Flag("repair", Kind.BOOL, "", "Remove what is damaged"),))
 def fsck(flags: ParsedFlags) -> Table:
     """Check that everything in the store is present and intact."""
     from ..store.fsck import fsck as check
@@ -152,7 +152,7 @@ def _planned(plan: Plan) -> Table:
     )
     note = f"Would free {human_bytes(plan.freed)} of {human_bytes(plan.total)}."
     if not rows:
-        note = f"Nothing would go: the store takes {human_bytes(plan.total)}."
+        note = f"Nothing would be removed: the store takes {human_bytes(plan.total)}."
     return Table(("KIND", "ID", "SIZE", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
 
 

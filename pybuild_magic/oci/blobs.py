@@ -47,7 +47,9 @@ def read(blobs: Blobs, descriptor: Descriptor) -> bytes:
     Raises SourceError when it is missing, larger than `MAX_DOCUMENT`, or does not match.
     """
     if descriptor.size > MAX_DOCUMENT:
-        raise SourceError(f"The document {descriptor.digest} has {descriptor.size} bytes; that many are refused.")
+        raise SourceError(
+            f"The document {descriptor.digest} has {descriptor.size} bytes; more than {MAX_DOCUMENT} are refused."
+        )
     if not blobs.has(descriptor.digest):
         raise SourceError(f"The blob {descriptor.digest} ({descriptor.media_type}) is missing.")
     with blobs.open(descriptor.digest) as file:
@@ -63,7 +65,7 @@ def verify(data: bytes, descriptor: Descriptor) -> None:
     digest = new_hash(descriptor.digest)
     digest.update(data)
     if digest.hexdigest() != descriptor.digest.partition(":")[2]:
-        raise SourceError(f"The blob {descriptor.digest} holds something else: its digest does not match.")
+        raise SourceError(f"The content of the blob {descriptor.digest} is wrong: its digest does not match.")
 
 
 def read_index(blobs: Blobs, descriptor: Descriptor) -> Index:

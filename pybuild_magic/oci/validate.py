@@ -46,7 +46,7 @@ def _document(blobs: Blobs, descriptor: Descriptor, decompress: Decompress | Non
         data = read(blobs, descriptor)
         kind = media_type_of(data)
         if descriptor.media_type and kind != descriptor.media_type:
-            yield f"{descriptor.digest} is {kind}, and its descriptor says {descriptor.media_type}."
+            yield f"{descriptor.digest} is {kind}, but its descriptor says {descriptor.media_type}."
         entries = decode_index(data).manifests if kind in INDEXES else ()
         manifest = None if kind in INDEXES else decode_manifest(data)
     except BuildError as error:
@@ -85,10 +85,10 @@ def _blob(blobs: Blobs, descriptor: Descriptor) -> str:
         return f"The blob {descriptor.digest} ({descriptor.media_type}) is missing."
     size = blobs.size(descriptor.digest)
     if size != descriptor.size:
-        return f"The blob {descriptor.digest} has {size} bytes, and its descriptor says {descriptor.size}."
+        return f"The blob {descriptor.digest} has {size} bytes, but its descriptor says {descriptor.size}."
     with blobs.open(descriptor.digest) as file:
         if _digest(file, descriptor.digest) != descriptor.digest:
-            return f"The blob {descriptor.digest} holds something else: its digest does not match."
+            return f"The content of the blob {descriptor.digest} is wrong: its digest does not match."
     return ""
 
 
@@ -100,7 +100,7 @@ def _layer(blobs: Blobs, layer: Descriptor, diff_id: str, decompress: Decompress
         yield error.message
         return
     if actual != diff_id:
-        yield f"The layer {layer.digest} holds {actual}, and the config says {diff_id}."
+        yield f"The layer {layer.digest} has the diffID {actual}, but the config says {diff_id}."
 
 
 def _digest(source: Readable, like: str) -> str:

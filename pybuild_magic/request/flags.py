@@ -41,7 +41,7 @@ class Flag(msgspec.Struct, frozen=True):
         if self.choices and value not in self.choices:
             suggestion = nearest(value, self.choices)
             raise UsageError(
-                f"{spelling} {value!r} is not known; it takes {', '.join(self.choices)}.",
+                f"{spelling} {value!r} is not known; use one of {', '.join(self.choices)}.",
                 hint=f"Did you mean {suggestion}?" if suggestion else "",
             )
 
@@ -58,7 +58,7 @@ def truth(value: str, subject: str, error: type[UsageError] = UsageError) -> boo
     """Return the boolean that `value` spells. Raises an `error` naming `subject`."""
     answer = parse_bool(value)
     if answer is None:
-        raise error(f"{subject} is true or false, not {value!r}.")
+        raise error(f"{subject} must be true or false, not {value!r}.")
     return answer
 
 

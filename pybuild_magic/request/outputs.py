@@ -100,14 +100,14 @@ def parse_output(value: str) -> Output:
     pairs = parse_fields(fields, "--output")
     kind = pairs.pop("type", "")
     if not kind:
-        raise UsageError(f"--output {value!r} has no type.", hint=f"It is one of {', '.join(EXPORTERS)}.")
+        raise UsageError(f"--output {value!r} has no type.", hint=f"Use one of {', '.join(EXPORTERS)}.")
     return _checked(Output(kind, pairs, pairs.pop("dest", "")))
 
 
 def _checked(output: Output) -> Output:
     check_type(output.type)
     if output.dest == "-":
-        raise UsageError("A notebook has no standard output for an archive to go to.", hint="Give dest= a file name.")
+        raise UsageError("A notebook cannot write an archive to standard output.", hint="Give dest= a file name.")
     exporter, directory = output.exporter, output.directory
     if not output.dest:
         if exporter.dest and (directory or not exporter.engine):

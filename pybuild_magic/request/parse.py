@@ -42,7 +42,7 @@ def options_from(
     environ = os.environ if environ is None else environ
     if len(flags.arguments) + isinstance(context, Mapping) > 1:
         extra = " ".join(flags.arguments[0 if isinstance(context, Mapping) else 1 :])
-        raise UsageError(f"A build takes one context, and was given more: {extra}.", hint="Quote names with spaces.")
+        raise UsageError(f"A build takes one context, but was given more: {extra}.", hint="Quote names with spaces.")
     fields = read_fields(OPTIONS, flags.values, DEFAULTS, environ)
     options = BuildOptions(dockerfile=dockerfile, context=flags.arguments[0] if flags.arguments else context, **fields)
     if dockerfile is not None and options.file:

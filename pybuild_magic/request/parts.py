@@ -115,7 +115,7 @@ def attests(build: Build) -> Part:
         fields = {name: text for name, _, text in (field.partition("=") for field in split_csv(value, "--attest"))}
         kind = fields.pop("type", "")
         if kind not in ("provenance", "sbom"):
-            raise UsageError(f"--attest {value!r} has no known type.", hint="It is type=provenance or type=sbom.")
+            raise UsageError(f"--attest {value!r} has no known type.", hint="Use type=provenance or type=sbom.")
         named.add(kind)
         if truth(fields.pop("disabled", "false"), "--attest disabled"):
             requests.pop(kind, None)
@@ -236,8 +236,8 @@ def annotate(build: Build) -> Part:
             match = _ANNOTATION.fullmatch(kind)
             if not match:
                 raise UsageError(
-                    f"--annotation knows no {kind!r}.",
-                    hint="It is manifest, manifest-descriptor, index or index-descriptor.",
+                    f"--annotation does not know {kind!r}.",
+                    hint="Use manifest, manifest-descriptor, index or index-descriptor.",
                 )
             only = f"[{match[2]}]" if match[2] else ""
             image[f"annotation-{match[1]}{only}.{name}"] = text

@@ -131,7 +131,7 @@ def parse_secret(value: str) -> SecretSource:
     pairs = parse_fields(split_csv(value, "--secret"), "--secret", ("id", "src", "source", "env", "type"))
     kind, path, env = pairs.get("type", ""), pairs.get("src", pairs.get("source", "")), pairs.get("env", "")
     if kind not in ("", "file", "env"):
-        raise UsageError(f"--secret has no type {kind!r}; it is file or env.")
+        raise UsageError(f"--secret has no type {kind!r}; use file or env.")
     if kind == "env" and not env:
         path, env = "", path
     if not pairs.get("id"):
@@ -163,7 +163,7 @@ def parse_size(value: str, flag: str) -> int:
         raise UsageError(f"{flag} {value!r} is not a size.", hint="Write bytes, or a number with k, m or g.")
     size = float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " ")
     if size > LARGEST:
-        raise UsageError(f"{flag} {value[:40]!r} is more than there can be.")
+        raise UsageError(f"{flag} {value[:40]!r} is too large.")
     return int(size)
 
 
@@ -180,7 +180,7 @@ def parse_ulimit(value: str) -> Ulimit:
     name, equals, limits = value.partition("=")
     if name not in _ULIMITS:
         suggestion = nearest(name, _ULIMITS)
-        raise UsageError(f"--ulimit knows no {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else "")
+        raise UsageError(f"--ulimit does not know {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else "")
     soft, colon, hard = limits.partition(":")
     try:
         ulimit = Ulimit(name, int(soft), int(hard) if colon else int(soft))
@@ -218,12 +218,12 @@ def parse_call(value: str) -> Call:
     ignored = truth(pairs.get("ignorestatus", "false"), "--call ignorestatus")
     form = pairs.get("format", "")
     if form not in ("", "json"):
-        raise UsageError(f"--call has no format {form!r}; it is json.")
+        raise UsageError(f"--call has no format {form!r}; use json.")
     method = {"lint": "check"}.get(words[0], words[0]) if len(words) == 1 else ""
     if method not in CALLS:
         suggestion = nearest(method, CALLS)
         raise UsageError(
-            f"--call {value!r} is not known; it takes {', '.join(CALLS)}.",
+            f"--call {value!r} is not known; use one of {', '.join(CALLS)}.",
             hint=f"Did you mean {suggestion}?" if suggestion else "",
         )
     return Call(method, form, ignored)

@@ -94,7 +94,7 @@ class BackgroundRun:
     def remove(self) -> None:
         """Forget the run and its log. It must have ended."""
         if self.running:
-            raise UsageError(f"The run {self.name} goes on.", hint=f"%build stop {self.name} ends it.")
+            raise UsageError(f"The run {self.name} is still running.", hint=f"%build stop {self.name} ends it.")
         self._record.remove()
 
     def exec(self, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
@@ -127,7 +127,7 @@ def start_with(
 ) -> BackgroundRun:
     """Start a run as `start` does, from RunOptions; unless it is `owned`, it outlives this process."""
     if options.diff:
-        raise UsageError("--diff is of a run that one waits for.", hint="--commit NAME keeps what it leaves.")
+        raise UsageError("--diff needs a run in the foreground.", hint="--commit NAME keeps what it leaves.")
     with embedded_builder().store.lease():
         image = find_image(ref, options.platform, pull=options.pull)
         words = command_of(image, command, options, script)

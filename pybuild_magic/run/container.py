@@ -287,7 +287,10 @@ def run(ref: Any, *command: str, show: Show | None = None, **arguments: Any) -> 
     """
     options = options_of(arguments)
     if options.detach:
-        raise UsageError("run() waits for the end.", hint="start() begins a run that goes on in the background.")
+        raise UsageError(
+            "run() cannot detach: it waits for the process to end.",
+            hint="Use start(), which runs it in the background.",
+        )
     return run_with(ref, command, options, show)
 
 
@@ -316,7 +319,7 @@ def command_of(
     if not words:
         raise UsageError(f"No command was given, and {image.name} has none.", hint=f"For instance: run {image.name} sh")
     if any("\0" in word for word in words):
-        raise UsageError("A command has no null bytes.")
+        raise UsageError("A command cannot contain null bytes.")
     return words
 
 

@@ -173,7 +173,7 @@ class Host:
         """Start another process in the same sandbox."""
         spec = self.spec
         if spec is None or len(fds) < 3:
-            raise UsageError("The run has not begun.")
+            raise UsageError("The run has not started.")
         base = (*spec.env, *(["TERM=xterm"] if request.terminal else []))
         spec = msgspec.structs.replace(
             spec,

@@ -102,7 +102,7 @@ def _seconds(value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UsageError(f"--stop-timeout is a number of seconds, not {value!r}.") from None
+        raise UsageError(f"--stop-timeout takes a number of seconds, not {value!r}.") from None
 
 
 def _memory(value: str) -> int:
@@ -115,13 +115,13 @@ def _cpus(value: str) -> float:
     except ValueError:
         cpus = -1.0
     if not 0 <= cpus < 1 << 16:
-        raise UsageError(f"--cpus is a number of processors, not {value!r}.", hint="For example: 1.5")
+        raise UsageError(f"--cpus takes a number of processors, not {value!r}.", hint="For example: 1.5")
     return cpus
 
 
 def _pids(value: str) -> int:
     if not value.removeprefix("-").isdigit():
-        raise UsageError(f"--pids-limit is a number of processes, not {value!r}.")
+        raise UsageError(f"--pids-limit takes a number of processes, not {value!r}.")
     return max(0, int(value))
 
 
@@ -208,7 +208,7 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", read=lambda value: parse_size(value, "--shm-size")),
     _flag("stdin", _ONE, "$VARIABLE", "Standard input: text, bytes, or a DataFrame as CSV", read=str.encode),
     _flag("stop-signal", _ONE, "SIGNAL", "Signal to stop the process", read=_stop_signal),
-    _flag("stop-timeout", _ONE, "SECONDS", "Time to end before it is killed", read=_seconds),
+    _flag("stop-timeout", _ONE, "SECONDS", "Seconds to wait before killing it", read=_seconds),
     _flag("tmpfs", _MANY, "PATH[:OPTIONS]", "Mount an empty file system in memory", "volumes", parse_tmpfs),
     _flag("tty", _BOOL, "", "Allocate a terminal", short="t"),
     _flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Ulimit options", "ulimits", parse_ulimit),
@@ -254,7 +254,7 @@ def checked(options: RunOptions) -> RunOptions:
         return options
     for flag, is_given in (("--name", options.name), ("--detach-from-kernel", options.detach_from_kernel)):
         if is_given:
-            raise UsageError(f"{flag} is of a run in the background.", hint="Add -d, or leave it out.")
+            raise UsageError(f"{flag} needs a run in the background.", hint="Add -d, or leave it out.")
     return options
 
 

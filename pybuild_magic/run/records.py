@@ -111,7 +111,7 @@ def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | N
     that is still going.
     """
     if name and not _NAME.fullmatch(name):
-        raise UsageError(f"{visible(name)!r} cannot be the name of a run: it is made of letters, digits, _, . and -.")
+        raise UsageError(f"{visible(name)!r} cannot be the name of a run: use letters, digits, _, . and -.")
     with _names():
         known = {record.info.name: record for record in records()}
         base = re.sub(r"[^A-Za-z0-9]+", "-", image.rpartition("/")[2].partition(":")[0].partition("@")[0]).strip("-")
@@ -121,7 +121,7 @@ def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | N
             number += 1
         if name in known:
             if known[name].running:
-                raise UsageError(f"There is a run {name} already.", hint=f"%build stop {name} ends it.")
+                raise UsageError(f"There is already a run {name}.", hint=f"%build stop {name} ends it.")
             known[name].remove()
         identity = os.urandom(6).hex()
         directory = _root() / identity

@@ -53,7 +53,7 @@ def parse_volume(value: str) -> Volume:
         raise UsageError(f"-v {value} has an unknown option {unknown[0]!r}.", hint="The most common one is ro.")
     target = _target(target, value)
     if not source.startswith(("/", ".", "~")):
-        name = check_volume_name(source, hint=f"A directory of the machine begins with . or /: -v ./{source}:{target}")
+        name = check_volume_name(source, hint=f"A path on this machine begins with . or /: -v ./{source}:{target}")
         return Volume(target, name, readonly="ro" in options, named=True, copy="nocopy" not in options)
     return Volume(target, source, readonly="ro" in options, create=True)
 
@@ -61,9 +61,7 @@ def parse_volume(value: str) -> Volume:
 def check_volume_name(name: str, hint: str = "") -> str:
     """Return the name of a volume unchanged. Raises UsageError for an invalid name."""
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a volume: it is made of letters, digits, _, . and -.", hint=hint
-        )
+        raise UsageError(f"{name!r} cannot be the name of a volume: use letters, digits, _, . and -.", hint=hint)
     return name
 
 
@@ -84,10 +82,10 @@ def parse_mount(value: str) -> Volume:
         volume = Volume(_target(target, value), source, readonly=readonly)
     elif kind == "volume" and source:
         copy = not truth(fields.pop("volume-nocopy", "false"), "--mount volume-nocopy")
-        name = check_volume_name(source, hint="A directory of the machine is type=bind.")
+        name = check_volume_name(source, hint="For a path on this machine, use type=bind.")
         volume = Volume(_target(target, value), name, readonly=readonly, named=True, copy=copy)
     else:
-        raise UsageError(f"--mount {value}: it is type=bind or type=volume with a source, or type=tmpfs.")
+        raise UsageError(f"--mount {value}: use type=bind or type=volume with a source, or type=tmpfs.")
     if fields:
         raise UsageError(f"--mount {value} has an unknown key {next(iter(fields))!r}.")
     return volume

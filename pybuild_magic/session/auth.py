@@ -129,7 +129,7 @@ class DockerAuth:
 
     def _ask(self, helper: str, host: str) -> Credentials | None:
         if not _HELPER.fullmatch(helper):
-            raise _HelperError("whose name is none of a program")
+            raise _HelperError("whose name is not valid")
         for server in _keys(host)[:2]:
             try:
                 done = subprocess.run(

@@ -47,7 +47,7 @@ class SecretStore:
         except OSError as error:
             raise UsageError(f"The secret {source.id} cannot be read from {source.path}: {error.strerror}.") from error
         if size > MAX_SIZE:
-            raise UsageError(f"The secret {source.id} has {size} bytes; {MAX_SIZE} is the most that a secret can have.")
+            raise UsageError(f"The secret {source.id} has {size} bytes; at most {MAX_SIZE} are possible.")
 
     def get(self, id: str) -> bytes | None:  # noqa: A002 - BuildKit's name
         """Return the current value; b"" for a variable that is not set, and None for a secret that was not given."""

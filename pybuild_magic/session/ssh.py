@@ -43,7 +43,7 @@ def _socket(name: str, paths: tuple[str, ...], environ: Mapping[str, str]) -> st
         agent = environ.get("SSH_AUTH_SOCK", "")
         if not agent:
             raise UsageError(
-                f"--ssh {name} needs an SSH agent, and SSH_AUTH_SOCK is not set.",
+                f"--ssh {name} needs an SSH agent, but SSH_AUTH_SOCK is not set.",
                 hint="Start one (eval $(ssh-agent); ssh-add), or give its socket: --ssh default=SOCKET.",
             )
         sockets = [agent]
@@ -54,7 +54,7 @@ def _socket(name: str, paths: tuple[str, ...], environ: Mapping[str, str]) -> st
         raise UsageError(f"--ssh {name}: {sockets[0]} does not exist.")
     if not path.is_socket():
         raise UsageError(
-            f"--ssh {name}: {sockets[0]} is a key file, and a key is used through an agent.",
+            f"--ssh {name}: {sockets[0]} is a key file, but keys are used only through an agent.",
             hint=f"Load it (ssh-add {sockets[0]}) and use --ssh {name}.",
         )
     return str(path)

@@ -69,7 +69,7 @@ def _plain(entry: Entry, name: bytes, size: int, seconds: int) -> bool:
 def _full_header(entry: Entry, name: bytes, size: int, seconds: int) -> bytes:
     link = entry.link.encode("utf-8", "surrogateescape")
     if not entry.path or b"\0" in name or b"\0" in link:
-        raise StoreError(f"{entry.path!r} cannot stand in a layer: a name is not empty and has no NUL byte.")
+        raise StoreError(f"{entry.path!r} cannot be in a layer: a name must not be empty or contain a NUL byte.")
     uid, gid = entry.uid, entry.gid
     records: dict[bytes, bytes] = {}
     prefix = b""

@@ -126,7 +126,7 @@ class RootfsDirs:
         try:
             for name, node in Unpacked(diff_id, self._layer(diff_id).index).walk():
                 if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry):
-                    return f'has not what its layer has at "/{name}"'
+                    return f'differs from its layer at "/{name}"'
         except (PermissionError, StoreError):
             return ""  # files of subordinate users cannot be checked, and a missing layer is reported separately
         return ""

@@ -304,7 +304,9 @@ def _link(type_: str, link: bytes) -> str:
     if b"\0" in link:
         raise SourceError("a link has a NUL byte in it")
     if len(link) > MAX_PATH:
-        raise SourceError(f"the target {_shown(link)} of a link has {len(link)} bytes, and {MAX_PATH} are possible")
+        raise SourceError(
+            f"the target {_shown(link)} of a link has {len(link)} bytes, but at most {MAX_PATH} are possible"
+        )
     return link.decode("utf-8", "surrogateescape")
 
 
@@ -389,7 +391,7 @@ def _xattrs(records: dict[bytes, bytes], path: bytes) -> dict[str, bytes]:
         if len(value) > _MAX_XATTR:
             raise SourceError(
                 f"the extended attribute {_shown(name)} of {_shown(path)} has {len(value)} bytes, "
-                f"and {_MAX_XATTR} are possible"
+                f"but at most {_MAX_XATTR} are possible"
             )
     if sum(map(len, xattrs)) + len(xattrs) > _MAX_XATTR_NAMES:
         raise SourceError(f"{_shown(path)} has too many extended attributes")

@@ -421,7 +421,7 @@ ERRORS = {
     'target "a b" {}\n': 'only "[a-zA-Z0-9_-]+" are allowed',
     'target "default" {\n matrix = {a = ["1","2"]}\n}\n': "The matrix of default makes two targets called 'default'.",
     'group "default" {\n matrix = {}\n}\n': "matrix is not supported for groups",
-    'target "default" { tags = "x" }\n': "default.tags is a text, but must be a list.",
+    'target "default" { tags = "x" }\n': "default.tags is a string, but must be a list.",
     'target "default" { tags = [uper("x")] }\n': "There is no function 'uper'. Did you mean upper?",
     'target "default" { tags = [substr("x")] }\n': "substr() cannot be computed",
     'target "default" { tags = [target.default.tags[0]] }\n': "reference cycle not allowed for target.default.tags",

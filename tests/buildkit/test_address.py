@@ -48,15 +48,15 @@ def test_settings_of_tls_are_for_addresses_that_say_nothing_else() -> None:
     ("text", "message"),
     [
         ("tpc://host", "Did you mean tcp://?"),
-        ("npipe:////./pipe/docker_engine", "a named pipe of Windows, which is not supported"),
+        ("npipe:////./pipe/docker_engine", "a Windows named pipe, which is not supported"),
         ("tcp://", "no host and port"),
         ("tcp://host:99999999", "no host and port"),
         ("tcp://host?cacrt=x", "Did you mean cacert?"),
         ("tcp://host?cert=x", "without its key"),
-        ("kube-pod://-x;y", "a pod's name"),
-        ("kube-pod://p?namespace=--all", "a namespace"),
-        ("docker-container://--privileged", "a container's name"),
-        ("ssh://-oProxyCommand=x", "a host"),
+        ("kube-pod://-x;y", "not the name of a pod"),
+        ("kube-pod://p?namespace=--all", "not a namespace"),
+        ("docker-container://--privileged", "not the name of a container"),
+        ("ssh://-oProxyCommand=x", "not a host's name"),
         ("ssh://me:secret@host", "contains a password"),
     ],
 )
@@ -151,7 +151,7 @@ def test_an_address_that_is_wrong_is_a_build_error(monkeypatch: pytest.MonkeyPat
 
 def test_an_engine_behind_a_named_pipe_is_said_to_be_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "npipe:////./pipe/docker_engine")
-    with pytest.raises(UnsupportedError, match=r"named pipe of Windows.* Have the daemon listen on tcp://"):
+    with pytest.raises(UnsupportedError, match=r"Windows named pipe.* Have the daemon listen on tcp://"):
         build("FROM scratch\nLABEL a=b\n", {}, builder="docker://", progress="none")
 
 

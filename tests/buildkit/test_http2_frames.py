@@ -294,7 +294,7 @@ ILLEGAL: dict[str, tuple[list[tuple[int, int, int, bytes]], int]] = {
     "padding longer than its headers": ([(frames.HEADERS, frames.PADDED | 4, 3, b"\xff1")], PROTOCOL),
     "headers interrupted": ([(frames.HEADERS, 0, 3, b""), (frames.PING, 0, 0, bytes(8))], PROTOCOL),
     "headers continued elsewhere": ([(frames.HEADERS, 0, 3, b""), (frames.CONTINUATION, 4, 5, b"")], PROTOCOL),
-    "a continuation of nothing": ([(frames.CONTINUATION, frames.END_HEADERS, 1, b"")], PROTOCOL),
+    "a continuation without headers": ([(frames.CONTINUATION, frames.END_HEADERS, 1, b"")], PROTOCOL),
     "a short ping": ([(frames.PING, 0, 0, b"1234")], FRAME_SIZE),
     "half a setting": ([(frames.SETTINGS, 0, 0, bytes(5))], FRAME_SIZE),
     "a short reset": ([(frames.RST_STREAM, 0, 1, b"12")], FRAME_SIZE),

@@ -78,7 +78,7 @@ def test_a_line_that_cannot_be_is_a_sentence(shell: Shell, words: list[str], sen
         (["a.ipynb"], "takes --in REF"),
         (["--in", "env"], "takes notebooks"),
         (["no.ipynb", "--in", "env"], "The notebook no.ipynb cannot be read: No such file"),
-        (["a.ipynb", "--in", "env", "--timeout", "soon"], "is no number of seconds"),
+        (["a.ipynb", "--in", "env", "--timeout", "soon"], "is not a number of seconds"),
         (["a.ipynb", "--in", "env", "--sanitize-with", "gone.cfg"], "--sanitize-with gone.cfg is not a file"),
     ],
 )

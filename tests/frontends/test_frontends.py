@@ -112,7 +112,7 @@ def test_a_failing_process_is_told_as_its_own_error(front: Front, home: Home) ->
 FAILS = {
     "fail no such thing": "no such thing",
     "exit 3": "failed: exit code: 3",
-    "garbage": "frontend grpc server closed unexpectedly: what it sends is no HTTP/2",
+    "garbage": "frontend grpc server closed unexpectedly: what it sends is not HTTP/2",
     "huge 17000000": "closed unexpectedly: a message has 17000005 bytes, which is more than 16777216",
     "compressed": "closed unexpectedly: a message is compressed, which was not offered",
     "silent": "frontend grpc server closed unexpectedly",

@@ -131,7 +131,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], type[BuildError], str]] = {
     "value": ({"outputs": "type=oci,dest=/tmp/x,compression=lzma"}, UsageError, "uncompressed, gzip, zstd"),
     "level": ({"outputs": "type=oci,dest=/tmp/x,compression-level=xx"}, UsageError, "a number from"),
     "no dest": ({"outputs": "type=oci"}, UsageError, "dest is required for the oci exporter"),
-    "stdout": ({"outputs": "-"}, UsageError, "no standard output"),
+    "stdout": ({"outputs": "-"}, UsageError, "cannot write an archive to standard output"),
     "name": ({"tags": "a b"}, UsageError, '"a b" is not an image name'),
     "platform": ({"platforms": "linux/arm64/v8/x"}, UsageError, "linux/arm64/v8/x"),
     "network": ({"network": "bogus"}, UsageError, "bogus"),

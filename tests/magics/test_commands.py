@@ -85,7 +85,7 @@ def test_the_store_is_collected_as_far_as_its_limit(
 ) -> None:
     monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "3g")
     assert "kept below 3.22 GB (as set)" in built.run("%build du").head
-    assert "Nothing would go" in built.run("%build gc --dry-run").note
+    assert "Nothing would be removed" in built.run("%build gc --dry-run").note
     built.run('%config BuildMagics.keep_storage = "1k"')
     try:
         built.run("%%build -\nFROM scratch\nCOPY <<EOF /unnamed.txt\nhello\nEOF\n")

@@ -28,7 +28,7 @@ LINES = [
     ("%%build -o type=ocy,dest=x" + SCRATCH, "Did you mean type=oci?"),
     ("%%build -o type=oci" + SCRATCH, "dest is required"),
     ("%%build -o type=oci,dest=x,compresion=gzip" + SCRATCH, 'Did you mean "compression"?'),
-    ("%%build -o -" + SCRATCH, "no standard output"),
+    ("%%build -o -" + SCRATCH, "cannot write an archive to standard output"),
     ("%%build -o dest=x" + SCRATCH, "has no type"),
     ("%%build --push" + SCRATCH, "Add -t NAME."),
     ("%%build --into 1x" + SCRATCH, "not the name of a variable"),

@@ -73,7 +73,7 @@ def test_changed_and_cut_blobs_are_named() -> None:
 def test_layers_and_diff_ids_must_agree() -> None:
     image = SmallImage()
     memory = Memory(image.blobs)
-    for diff_ids, reason in (((), "1 layers, its config 0"), (("sha256:" + "0" * 64,), "and the config says")):
+    for diff_ids, reason in (((), "1 layers, its config 0"), (("sha256:" + "0" * 64,), "but the config says")):
         config = msgspec.structs.replace(configs.decode(image.config), rootfs=RootFS(diff_ids=diff_ids))
         manifest = Manifest(memory.add(config.encode(), mediatype.OCI_CONFIG), (image.layer_descriptor,))
         found = problems(memory, memory.add(manifest.encode(), mediatype.OCI_MANIFEST), decompress)

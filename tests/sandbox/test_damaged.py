@@ -86,7 +86,7 @@ def test_a_directory_that_lacks_something_deep_inside_is_seen_by_fsck(box: Box) 
     for harm in (lambda: path.write_text("cut"), path.unlink):
         harm()
         [problem] = fsck(box.store)
-        assert 'has not what its layer has at "/srv/a/b/f"' in problem.message
+        assert 'differs from its layer at "/srv/a/b/f"' in problem.message
     assert [problem.repaired for problem in fsck(box.store, repair=True)] == [True]
     assert box.run("cat /srv/a/b/f", snapshot=snapshot).stdout == "content\n"
     assert fsck(box.store) == []

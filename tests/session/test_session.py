@@ -38,7 +38,7 @@ def test_secret_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
         SecretStore((SecretSource("s", str(tmp_path / "nowhere")),))
     large = tmp_path / "large"
     large.write_bytes(bytes(600 * 1024))
-    with pytest.raises(UsageError, match="is the most"):
+    with pytest.raises(UsageError, match="are possible"):
         SecretStore((SecretSource("s", str(large)),))
 
 
@@ -51,7 +51,7 @@ def test_agents_are_sockets(tmp_path: Path) -> None:
         assert agents.get("unknown") is None
     key = tmp_path / "id_rsa"
     key.write_text("key")
-    with pytest.raises(UsageError, match="a key is used through an agent"):
+    with pytest.raises(UsageError, match="keys are used only through an agent"):
         SSHAgents((SSHSource("default", (str(key),)),), {})
     with pytest.raises(UsageError, match="SSH_AUTH_SOCK is not set"):
         SSHAgents((SSHSource(),), {})

@@ -89,7 +89,7 @@ def test_a_helper_that_has_nothing_leaves_one_anonymous_and_is_named(
 def test_a_helper_cannot_name_another_program(tmp_path: Path) -> None:
     auth = config(tmp_path, credsStore="../../bin/sh")
     assert auth.credentials("x.example") is None
-    assert "none of a program" in auth.looked("x.example")
+    assert "whose name is not valid" in auth.looked("x.example")
 
 
 def test_no_configuration_is_no_error(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ def test_hostile_answers_are_refused(tmp_path: Path) -> None:
             "cannot be read": Reply(b"<html>"),
             "schema version 1": Reply(b'{"schemaVersion": 1, "fsLayers": []}'),
             "is not a URL": Reply(b"", 401, {"WWW-Authenticate": 'Bearer realm="file:///etc/passwd"'}),
-            "answered with no token": Reply(b"", 401, {"WWW-Authenticate": f'Bearer realm="{server.url}/token"'}),
+            "did not answer with a token": Reply(b"", 401, {"WWW-Authenticate": f'Bearer realm="{server.url}/token"'}),
         }
         server.on("/token", Reply(b'{"token": "a\\r\\nX: y"}'), forever=True)
         for message, reply in cases.items():

@@ -85,7 +85,7 @@ def parse(text: str, tls: TLS | None = None) -> Address:
     parts = split_url(text)
     scheme = parts.scheme
     if scheme == "npipe":
-        raise UsageError(f"{text} is a named pipe of Windows, which is not supported.", hint=NO_PIPES)
+        raise UsageError(f"{text} is a Windows named pipe, which is not supported.", hint=NO_PIPES)
     if scheme not in SCHEMES:
         suggestion = nearest(scheme, SCHEMES)
         raise UsageError(
@@ -136,17 +136,17 @@ def _container(text: str, scheme: str, parts: SplitResult) -> tuple[str, ...]:
     program = {"docker-container": "docker", "podman-container": "podman", "nerdctl-container": "nerdctl"}[scheme]
     option = {"docker": "context", "nerdctl": "namespace"}.get(program, "")
     query = _query(text, parts, (option,) if option else ())
-    name = checked(text, parts.netloc, _NAME, "a container's name")
+    name = checked(text, parts.netloc, _NAME, "the name of a container")
     argv = [program]
     if option and option in query:
-        value = checked(text, query[option], _NAME, f"a {option}")
+        value = checked(text, query[option], _NAME, f"a valid {option}")
         argv += [f"--{option}={value}"]
     return (*argv, "exec", "-i", name, *_DIAL)
 
 
 def _pod(text: str, parts: SplitResult) -> tuple[str, ...]:
     query = _query(text, parts, ("context", "namespace", "container"))
-    pod = checked(text, parts.netloc, _KUBE, "a pod's name")
+    pod = checked(text, parts.netloc, _KUBE, "the name of a pod")
     argv = ["kubectl"]
     if context := query.get("context"):
         argv.append(f"--context={context}")

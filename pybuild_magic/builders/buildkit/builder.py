@@ -231,7 +231,7 @@ class _Build:
         """Wait until the solve has ended, by itself or because the session is gone."""
         while not call.wait(_TICK):
             if self._server.silent > settings().silence_timeout:
-                self._cut = "it went silent"
+                self._cut = "it stopped responding"
                 call.cancel()
             if self._cut and not call.wait(_CANCEL_SECONDS):
                 call.cancel()

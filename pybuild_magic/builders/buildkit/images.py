@@ -70,11 +70,11 @@ class ResultBlobs:
         if digest not in self._known:
             data = self._from_files(digest) or self._from_daemon(digest) or self._from_registry(digest)
             if data is None:
-                raise SourceError(f"The builder {self._daemon.name} does not hand out the blob {digest}.")
+                raise SourceError(f"The builder {self._daemon.name} did not provide the blob {digest}.")
             hasher = new_hash(digest)
             hasher.update(data)
             if hasher.hexdigest() != digest.partition(":")[2]:
-                raise SourceError(f"The builder {self._daemon.name} returned other content for {digest}.")
+                raise SourceError(f"The builder {self._daemon.name} returned different content for {digest}.")
             self._known[digest] = data
         return self._known[digest]
 

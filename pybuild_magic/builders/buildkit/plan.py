@@ -134,7 +134,7 @@ def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
         del attrs["attest:provenance"]
     if not able and any(key.startswith("attest:") for key in attrs):
         reason = "uses Docker's older image store" if daemon.version else "is older than BuildKit 0.11"
-        raise UnsupportedError(f"The builder {daemon.name} {reason} and has no attestations.")
+        raise UnsupportedError(f"The builder {daemon.name} {reason} and does not support attestations.")
 
 
 def _exporter(
@@ -160,7 +160,7 @@ def _exporter(
     if kind in ("oci", "docker") and daemon.is_engine and not daemon.containerd_store:
         raise UnsupportedError(
             f"The builder {daemon.name} uses Docker's older image store, which has no {kind} exporter.",
-            hint="Turn containerd's image store on in the engine, or use another builder.",
+            hint="Enable the containerd image store in the engine, or use another builder.",
         )
     if isinstance(sink, DirSink) and kind in ("oci", "docker"):
         if _EXPORT_STORE in plan.stores:
@@ -229,7 +229,7 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
             raise UnsupportedError(
                 f"The builder {daemon.name} uses Docker's older image store, which cannot export a cache of "
                 f"type={entry.type}.",
-                hint="Turn containerd's image store on in the engine, or use another builder.",
+                hint="Enable the containerd image store in the engine, or use another builder.",
             )
         if entry.type == "local":
             directory = _required(entry, "dest", "--cache-to")

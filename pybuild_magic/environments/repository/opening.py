@@ -33,7 +33,7 @@ from .parts import Finding
 
 FLAGS = (
     Flag("list", Kind.BOOL, "", "Show the files found, and their use, instead of the Dockerfile"),
-    Flag("base", Kind.ONE, "IMAGE", "The base image, instead of the one of the language"),
+    Flag("base", Kind.ONE, "IMAGE", "The base image, instead of the language's"),
     Flag("tag", Kind.ONE, "NAME", "The name of the image, instead of the repository's", short="t"),
     Flag("secret", Kind.MANY, "id=GIT_AUTH_TOKEN", "A secret, for a private repository"),
 )

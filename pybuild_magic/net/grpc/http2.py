@@ -188,7 +188,7 @@ class Connection:
         while size - at >= 9:
             length = int.from_bytes(data[at : at + 3], "big")
             if length > FRAME_SIZE:
-                raise ProtocolError(f"what it sends is no HTTP/2 (a frame of {length} bytes)", FRAME_SIZE_ERROR)
+                raise ProtocolError(f"what it sends is not HTTP/2 (a frame of {length} bytes)", FRAME_SIZE_ERROR)
             end = at + 9 + length
             if end > size:
                 break
@@ -207,7 +207,7 @@ class Connection:
             self._finish_headers(flags)
         elif kind == CONTINUATION:
             if self._headers is None:
-                raise ProtocolError("a continuation of nothing")
+                raise ProtocolError("a continuation without headers")
             self._headers[2].extend(payload)
             if len(self._headers[2]) > _MAX_HEADERS:
                 raise ProtocolError("headers without an end")
@@ -230,7 +230,7 @@ class Connection:
                 self.forget(call)
                 call.end(cancelled=True)
         elif kind == PUSH_PROMISE:
-            raise ProtocolError("it pushes, which it was told not to do")
+            raise ProtocolError("it pushes, although pushing is disabled")
 
     def _take_window(self, stream: int, count: int) -> None:
         with self._flow:

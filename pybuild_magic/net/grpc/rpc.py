@@ -87,7 +87,7 @@ class Server(Connection):
         if ended:
             call.end(cancelled=False)
         if len(self._calls) >= self.max_calls:
-            raise ProtocolError("more calls at once than it was told")
+            raise ProtocolError("more calls at once than are allowed")
         if not stream % 2 or not self.add(call):
             return
         path = metadata.get(":path", [""])[0]

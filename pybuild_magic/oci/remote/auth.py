@@ -163,14 +163,14 @@ class Authorizer:
                 raise AuthError(f"The token server {where} answered HTTP {response.status}.")
             data = response.read_all(_MAX_TOKEN)
         if data is None:
-            raise AuthError(f"The token server {where} answered more than {_MAX_TOKEN} bytes: refused.")
+            raise AuthError(f"The token server {where} answered with more than {_MAX_TOKEN} bytes.")
         try:
             answer = msgspec.json.decode(data, type=_Token)
         except msgspec.MsgspecError as error:
-            raise AuthError(f"The token server {where} answered with no token.") from error
+            raise AuthError(f"The token server {where} did not answer with a token.") from error
         token = answer.token or answer.access_token
         if not token or not token.isascii() or not token.isprintable():
-            raise AuthError(f"The token server {where} answered with no token.")
+            raise AuthError(f"The token server {where} did not answer with a token.")
         lifetime = min(max(answer.expires_in or 0, _DEFAULT_LIFETIME), _LONGEST_LIFETIME)
         # The next token is requested a little early, so that none expires on its way.
         return f"Bearer {token}", lifetime * 0.9

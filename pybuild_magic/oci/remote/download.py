@@ -127,7 +127,7 @@ class BlobReader:
         if response.status == 206:
             begins = response.headers.get("Content-Range", "")
             if not begins.startswith(f"bytes {self.position}-"):
-                raise Fault(endpoint, "content", f"{endpoint.host} answered with another range than asked for")
+                raise Fault(endpoint, "content", f"{endpoint.host} answered with a different range than requested")
             return
         skip = self.position
         while skip:

@@ -49,7 +49,8 @@ class RegistrySettings(msgspec.Struct, frozen=True):
             domain, equals, url = item.partition("=")
             if not equals or not split_url(url if "://" in url else f"https://{url}").hostname:
                 raise UsageError(
-                    f"{MIRRORS_VARIABLE} has the item {item!r}.", hint="Each item is DOMAIN=URL, with commas between."
+                    f"{MIRRORS_VARIABLE} has an invalid item, {item!r}.",
+                    hint="Write items as DOMAIN=URL, separated by commas.",
                 )
             mirrors[domain] = (*mirrors.get(domain, ()), url)
         certs = tuple(Path(item) for item in variables.get(CERTS_VARIABLE, "").split(os.pathsep) if item)

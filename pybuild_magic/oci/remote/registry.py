@@ -243,7 +243,7 @@ class Registry:
         try:
             return msgspec.json.decode(data, type=_Tags).tags or []
         except msgspec.MsgspecError as error:
-            raise Fault(endpoint, "content", f"{endpoint.host} answered with no list of tags") from error
+            raise Fault(endpoint, "content", f"{endpoint.host} did not answer with a list of tags") from error
 
     def _pull_error(self, ref: Reference, fault: Fault, cancel: Cancel) -> SourceError:
         name = ref.tagged().familiar

@@ -163,12 +163,12 @@ class _Job:
     def _location(self, response: Response, otherwise: str = "") -> str:
         location = response.headers.get("Location", "")
         if not location and not otherwise:
-            raise Fault(self.endpoint, "content", f"{self.endpoint.host} does not say where to upload to")
+            raise Fault(self.endpoint, "content", f"{self.endpoint.host} gave no upload location")
         url = join_url(response.url, location or otherwise)
         if not url:
-            raise Fault(self.endpoint, "content", f"{self.endpoint.host} says to upload to what is no URL")
+            raise Fault(self.endpoint, "content", f"{self.endpoint.host} gave an upload location that is not a URL")
         if split_url(response.url).scheme == "https" and split_url(url).scheme != "https":
-            raise Fault(self.endpoint, "content", f"{self.endpoint.host} says to upload without TLS")
+            raise Fault(self.endpoint, "content", f"{self.endpoint.host} gave an upload location without TLS")
         return url
 
     def _read(self, start: int, length: int) -> Iterator[bytes]:

@@ -214,7 +214,7 @@ def _source(op: pb.SourceOp, layout: Callable[[str], str]) -> SourceOp:
         try:
             msgspec.json.decode(attrs.get(name) or "[]", type=tuple[str, ...])
         except msgspec.MsgspecError as error:
-            raise DefinitionError(f"the attribute {name} of {op.identifier} is no list: {error}") from None
+            raise DefinitionError(f"the attribute {name} of {op.identifier} is not a list: {error}") from None
     if op.identifier.startswith(_LAYOUT):
         if _STORE not in attrs:
             raise DefinitionError(f"a front end may not read {op.identifier}")
@@ -251,7 +251,7 @@ def _exec(op: pb.ExecOp, count: int) -> ExecOp:
 
 
 def _mount(mount: pb.Mount, count: int) -> Mount:
-    kind = _member(_KINDS, mount.mountType, "kind of mount")
+    kind = _member(_KINDS, mount.mountType, "mount type")
     alone = kind in (MountType.SECRET, MountType.SSH)
     return Mount(
         mount.dest,
@@ -268,7 +268,7 @@ def _mount(mount: pb.Mount, count: int) -> Mount:
 
 
 def _cache(mount: pb.Mount) -> CacheOpt:
-    return CacheOpt(mount.cacheOpt.ID or mount.dest, _member(_SHARING, mount.cacheOpt.sharing, "way to share"))
+    return CacheOpt(mount.cacheOpt.ID or mount.dest, _member(_SHARING, mount.cacheOpt.sharing, "sharing mode"))
 
 
 def _given(option: pb.SecretOpt | pb.SSHOpt) -> tuple[str, int, int, int, bool]:

@@ -125,7 +125,7 @@ class Machine:
         if edits.unrun:
             raise UsageError(
                 f"The device {name} has a hook that is not run here ({edits.unrun[0]}).",
-                hint=f"Hooks of these points are: {', '.join(_BEFORE)}.",
+                hint=f"Only hooks at these points are run: {', '.join(_BEFORE)}.",
             )
         return edits
 

@@ -28,7 +28,7 @@ _FACTS = ("userns", "single", "unmapped", "proc", "pivot")
 _MAX_MESSAGE = 1 << 20
 _MAX_FDS = 253
 ELSEWHERE = (
-    "`%build doctor` shows what to change. Or build on a BuildKit with `--builder`, or leave out RUN, the "
+    "`%build doctor` shows what to change. You can also build on a BuildKit with `--builder`, or leave out RUN, the "
     "only instruction that needs this."
 )
 GONE = "the process that runs sandboxes was killed"

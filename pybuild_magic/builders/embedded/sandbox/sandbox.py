@@ -204,7 +204,7 @@ class Sandbox:
             if not ulimits:
                 raise
             job["ulimits"] = [*ulimits, *job["ulimits"]]
-            warnings.append(f"The limit holds for each process by itself, and not for all together. {error.message}")
+            warnings.append(f"The limit applies to each process, not to all of them together. {error.message}")
             return f"{limits} of each process, by rlimit"
         return f"{limits}, by cgroups of version {version()}"
 
@@ -276,7 +276,7 @@ class Sandbox:
             run_job(submit, on_output, cancel, result, hold, terminal=bool(job["terminal"]))
             cancel.check()
             if result.failure is None and len(result.images) < sum(path.endswith(IMAGE) for path in job["lower"]):
-                result.failure = 0, "its process was killed before it began"
+                result.failure = 0, "its process was killed before it started"
             if result.failure is not None:
                 raise _setup_error(result.failure)
             if result.error:

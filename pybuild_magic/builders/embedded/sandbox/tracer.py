@@ -83,7 +83,7 @@ _BIN = Path(__file__).parent / "bin"
 
 PROOT_LACKS = (
     "by proot, as this installation has no tracer of its own: the owners, devices and capabilities that a RUN sets are "
-    "lost, each RUN has a copy of all files, and nothing is read-only or off the network"
+    "lost, each RUN has a copy of all files, and nothing is read-only or cut off from the network"
 )
 """The shortcomings of a RUN under proot, as a clause."""
 

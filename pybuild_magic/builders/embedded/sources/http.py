@@ -110,7 +110,7 @@ class HTTPSource:
         if checksum and self._known is not None and checksum != self._known.digest:
             raise SourceError(
                 f"{redacted(self._url)} has the digest {self._known.digest}, not {checksum}.",
-                hint="The file has changed, or the checksum belongs to another one.",
+                hint="The file has changed, or the checksum belongs to another file.",
             )
         return (self._layer,)
 

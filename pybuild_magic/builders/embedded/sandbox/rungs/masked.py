@@ -20,4 +20,4 @@ def why(place: Place) -> str:
 
 def lacks(place: Place) -> str:
     """Return which processes are visible."""
-    return "processes see the numbers of the container's /proc" if place.proc else ""
+    return "processes see the process IDs of the container's /proc" if place.proc else ""

@@ -24,7 +24,7 @@ def why(place: Place) -> str:
 
 def lacks(place: Place) -> str:
     """Return which processes are visible, and that owners are lost."""
-    owners = "no chown to other users, and new files are the step's user's" if place.tracer or place.lossy else ""
+    owners = "no chown to other users, and new files belong to the step's user" if place.tracer or place.lossy else ""
     return "; ".join(filter(None, (masked.lacks(place), owners)))
 
 
