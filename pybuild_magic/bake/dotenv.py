@@ -27,7 +27,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> dict[str, str]:
         match = _KEY.match(text, at)
         if match is None:
             line = text[at:].partition("\n")[0]
-            raise UsageError(f"failed to read {name}: {line!r} is no NAME=VALUE")
+            raise UsageError(f"failed to read {name}: {line!r} is not NAME=VALUE")
         key, at = match["key"], match.end()
         if not match["sign"]:  # the value that it has already
             if key in environ:

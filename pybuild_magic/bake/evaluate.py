@@ -291,7 +291,7 @@ def converted(value: Any, kind: Any) -> Any:
     if head in ("map", "object") and isinstance(value, Mapping):
         entries = cast("Mapping[str, Any]", value)
         return {key: item if of is None or head == "object" else converted(item, of) for key, item in entries.items()}
-    raise UsageError(f"{value!r} is no {head}.")
+    raise UsageError(f"{value!r} cannot be converted to {head}.")
 
 
 def _is_word(token: Any) -> bool:

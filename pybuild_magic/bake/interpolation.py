@@ -85,5 +85,5 @@ def _braced(body: str, environ: Mapping[str, str], where: str, text: str) -> str
 
 def _invalid(text: str, where: str) -> UsageError:
     return UsageError(
-        f"invalid interpolation format for {where}: {text}", hint="A dollar that is no variable's is written $$."
+        f"invalid interpolation format for {where}: {text}", hint="Write $$ for a literal dollar sign."
     )

@@ -172,7 +172,7 @@ def _documents(text: str, name: str) -> list[Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{name}{line}: is no YAML: {getattr(error, 'problem', error)}.") from None
+        raise UsageError(f"{name}{line}: not valid YAML: {getattr(error, 'problem', error)}.") from None
     if not documents or not all(isinstance(document, dict) for document in documents):
         raise UsageError(f"{name} is an empty Compose file.")
     return documents
