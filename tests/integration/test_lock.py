@@ -187,8 +187,8 @@ def test_a_cell_is_locked_beside_its_context(home: Home, world: World, capsys: p
         ("{", "is not a source policy: "),
         ("[]", "is not a source policy: "),
         ('{"rules": [{}]}', "it has no 'selector'"),
-        ('{"rules": [{"action": "BURN", "selector": {}}]}', "action is 'BURN', and not one of ALLOW, DENY, CONVERT"),
-        ('{"rules": [{"action": 7, "selector": {}}]}', "action is 7, and not one of"),
+        ('{"rules": [{"action": "BURN", "selector": {}}]}', "action is 'BURN', not one of ALLOW, DENY, CONVERT"),
+        ('{"rules": [{"action": 7, "selector": {}}]}', "action is 7, not one of"),
         ('{"rules": [{"selector": {"identifier": 3}}]}', "Expected `str`, got `int`"),
     ],
 )

@@ -117,7 +117,7 @@ def test_the_settings_offer_the_progress_of_the_flag():
         ({"build_args": {"": "x"}}, "--build-arg '=x' has no name"),
         ({"build_contexts": {"": "."}}, "--build-context '=.' is not NAME=VALUE"),
         ({"add_hosts": {"a": ""}}, "--add-host 'a=' is not HOST:IP"),
-        ({"pull": "maybe"}, "--pull is true or false"),
+        ({"pull": "maybe"}, "--pull must be true or false"),
         ({"file": "Dockerfile"}, "file= has no meaning"),
         ({"tag": "a"}, r"build\(\) has no argument 'tag'"),
     ],

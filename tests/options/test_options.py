@@ -101,7 +101,7 @@ def test_the_default_platform_comes_from_the_environment():
         ("-t", "-t needs a value"),
         ("--progress fancy", "--progress 'fancy' is not known"),
         ("--progress plane", "Did you mean plain?"),
-        ("--no-cache=maybe", "--no-cache is true or false"),
+        ("--no-cache=maybe", "--no-cache must be true or false"),
         ("-o type=ocu,dest=x", "There is no exporter 'ocu'. Did you mean type=oci?"),
         ("-o dest=x", "has no type"),
         ("-o type=oci", "dest is required for the oci exporter."),

@@ -463,7 +463,7 @@ def test_the_environment_sets_mirrors() -> None:
     }
     settings = RegistrySettings.from_environment(variables)
     assert settings.mirrors == {"docker.io": ("https://a.example", "b.example:5000"), "ghcr.io": ("https://c/x",)}
-    with pytest.raises(UsageError, match="PYBUILD_REGISTRY_MIRRORS has the item 'nonsense'"):
+    with pytest.raises(UsageError, match="PYBUILD_REGISTRY_MIRRORS has an invalid item, 'nonsense'"):
         RegistrySettings.from_environment({"PYBUILD_REGISTRY_MIRRORS": "nonsense"})
 
 
