@@ -84,6 +84,4 @@ def _braced(body: str, environ: Mapping[str, str], where: str, text: str) -> str
 
 
 def _invalid(text: str, where: str) -> UsageError:
-    return UsageError(
-        f"invalid interpolation format for {where}: {text}", hint="Write $$ for a literal dollar sign."
-    )
+    return UsageError(f"invalid interpolation format for {where}: {text}", hint="Write $$ for a literal dollar sign.")
