@@ -14,9 +14,10 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -250,22 +251,21 @@ solve(EmbeddedBuilder(Store(sys.argv[1])), COUNTED, MemorySource({}))
 
 
 def test_cache_mounts_are_taken_in_one_order_whatever_the_order_of_their_targets(
-    builder: EmbeddedBuilder, busybox: str
+    builder: EmbeddedBuilder, busybox: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mounts(*ids: str) -> str:
-        flags = (f"--mount=type=cache,sharing=locked,id={id_},target=/{at}" for at, id_ in enumerate(ids))
-        return f"FROM busybox\nRUN {' '.join(flags)} true"
+    """Else two steps could each hold what the other waits for."""
+    ids: list[str] = []
+    acquire = builder.store.cachemounts.acquire
 
-    solve(builder, mounts("one", "two"), MemorySource({}))
-    rows = builder.store.db.read("SELECT id, directory FROM cachemounts")
-    directories = {id_.rpartition("/")[2]: directory for id_, directory in rows}
-    thread = threading.Thread(target=solve, args=(builder, mounts("two", "one") + " # again", MemorySource({})))
-    with builder.store.cachemounts.acquire("two", "locked"):
-        thread.start()
-        while not builder.store.cachemounts.in_use(directories["one"]):  # by the step that waits for the other
-            assert thread.is_alive()
-            time.sleep(0.01)
-    thread.join()
+    def noted(id_: str, *arguments: Any) -> AbstractContextManager[Path]:
+        ids.append(id_.rpartition("/")[2])
+        return acquire(id_, *arguments)
+
+    monkeypatch.setattr(builder.store.cachemounts, "acquire", noted)
+    for names in (("one", "two"), ("two", "one")):
+        flags = (f"--mount=type=cache,sharing=locked,id={id_},target=/{at}" for at, id_ in enumerate(names))
+        solve(builder, f"FROM busybox\nRUN {' '.join(flags)} true", MemorySource({}))
+    assert ids == ["one", "two", "one", "two"]
 
 
 @contextmanager
