@@ -264,7 +264,7 @@ def test_cache_mounts_are_taken_in_one_order_whatever_the_order_of_their_targets
     monkeypatch.setattr(builder.store.cachemounts, "acquire", noted)
     for names in (("one", "two"), ("two", "one")):
         flags = (f"--mount=type=cache,sharing=locked,id={id_},target=/{at}" for at, id_ in enumerate(names))
-        solve(builder, f"FROM busybox\nRUN {' '.join(flags)} true", MemorySource({}))
+        solve(builder, f"FROM busybox\nRUN {' '.join(flags)} echo {names[0]}", MemorySource({}))
     assert ids == ["one", "two", "one", "two"]
 
 
