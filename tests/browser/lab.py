@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,14 +217,28 @@ def open_notebook(
         page.goto(f"{server.url}/{where}/{name}?reset")
         with telling(page):
             page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-            if kernel:  # one that is idle, and not the indicator before there is any
-                page.locator(".jp-NotebookPanel-toolbar .jp-KernelName", has_text="Python 3").wait_for()
-                page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+            if kernel:
+                wait_for_kernel(page)
             else:
                 page.locator(".jp-Dialog .jp-mod-accept").click()
             yield Notebook(server, page, name)
     finally:
         context.close()
+
+
+def wait_for_kernel(page: Page) -> None:
+    """Wait for a kernel that is idle, and not for the indicator before there is any."""
+    page.locator(".jp-NotebookPanel-toolbar .jp-KernelName", has_text="Python 3").wait_for()
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+
+
+def until(page: Page, done: Callable[[], object]) -> None:
+    """Wait until something is true that the page alone does not tell."""
+    deadline = time.monotonic() + START
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError("It did not happen.")
+        page.wait_for_timeout(50)
 
 
 def type_in_terminal(page: Page, line: str, command: str) -> None:

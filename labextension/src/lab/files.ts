@@ -2,7 +2,7 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, showErrorMessage } from "@jupyterlab/apputils";
-import { PathExt } from "@jupyterlab/coreutils";
+import { PageConfig, PathExt } from "@jupyterlab/coreutils";
 import { IFileBrowserFactory } from "@jupyterlab/filebrowser";
 import { INotebookTracker } from "@jupyterlab/notebook";
 import type { Contents } from "@jupyterlab/services";
@@ -15,6 +15,9 @@ import type { Helper } from "./helper";
 const OPEN_AS_NOTEBOOK = "pybuild-magic:open-as-notebook";
 const SAVE_CELL = "pybuild-magic:save-cell-as-dockerfile";
 const CATEGORY = "Images";
+
+/** The line that brings the magics to a notebook. */
+export const LOAD = "%load_ext pybuild_magic";
 
 /** Return the Dockerfile in a cell: the lines below that of the magic. */
 export const dockerfileOf = (cell: string): string => `${cell.trim().split("\n").slice(1).join("\n").trim()}\n`;
@@ -30,9 +33,13 @@ function notebookOf(sources: string[], kernelspec: JSONObject | null): JSONObjec
   };
 }
 
-/** Return a valid name for an image, made from that of a directory. */
-export const tagOf = (directory: string): string =>
-  PathExt.basename(directory).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "image";
+/** Return a name for the image of a Dockerfile: `web` of `web.Dockerfile` and `Dockerfile.web`, else its directory's. */
+export function tagOf(path: string): string {
+  const own = PathExt.basename(path).replace(/(^|\.)(Dockerfile|Containerfile)(\.|$)/, "");
+  const directory = PathExt.basename(PathExt.dirname(path) || PageConfig.getOption("serverRoot"));
+  const name = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
+  return name(own) || name(directory) || "image";
+}
 
 /** Create a notebook of code cells in a directory, and open it. */
 export async function newNotebook(app: JupyterFrontEnd, directory: string, sources: string[]): Promise<unknown> {
@@ -46,12 +53,18 @@ export async function newNotebook(app: JupyterFrontEnd, directory: string, sourc
   return app.commands.execute("docmanager:open", { path: file.path, factory: "Notebook" });
 }
 
-/** Create a notebook that builds a Dockerfile, in the same directory, and open it. */
+/** Create a notebook with the text of a Dockerfile in a cell, in the same directory, and open it. */
 export async function openAsNotebook(app: JupyterFrontEnd, path: string): Promise<unknown> {
   const file = await app.serviceManager.contents.get(path, { type: "file", format: "text", content: true });
-  const directory = PathExt.dirname(path);
-  const cell = `%%build -t ${tagOf(directory)} .\n${(file.content as string).trimEnd()}`;
-  return newNotebook(app, directory, ["%load_ext pybuild_magic", cell]);
+  const cell = `%%build -t ${tagOf(path)} .\n${(file.content as string).trimEnd()}`;
+  return newNotebook(app, PathExt.dirname(path), [LOAD, cell]);
+}
+
+/** Create a notebook that builds a Dockerfile where it is, in the same directory, and open it. */
+export async function notebookForFile(app: JupyterFrontEnd, path: string): Promise<unknown> {
+  const name = PathExt.basename(path);
+  const option = name === "Dockerfile" ? "" : `-f ${/^[\w.-]+$/.test(name) ? name : `'${name}'`} `;
+  return newNotebook(app, PathExt.dirname(path), [LOAD, `%build -t ${tagOf(path)} ${option}.`]);
 }
 
 /** Save a text under a name that the user is asked for; ask again before replacing a file. */

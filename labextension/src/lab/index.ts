@@ -20,6 +20,6 @@ const rendererPlugin: JupyterFrontEndPlugin<void> = {
 let helper: Helper | null = null;
 const helperOf = (app: JupyterFrontEnd): Helper => (helper ??= new Helper(app.serviceManager));
 
-const plugins: JupyterFrontEndPlugin<void>[] = [rendererPlugin, editorPlugin, filesPlugin(helperOf), panelPlugin(helperOf), wayInPlugin(helperOf)];
+const plugins: JupyterFrontEndPlugin<void>[] = [rendererPlugin, editorPlugin, filesPlugin(helperOf), panelPlugin(helperOf), wayInPlugin];
 
 export default plugins;

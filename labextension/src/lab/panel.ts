@@ -2,7 +2,7 @@
 
 import { ILabShell } from "@jupyterlab/application";
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { Dialog, ICommandPalette, MainAreaWidget, showDialog, showErrorMessage } from "@jupyterlab/apputils";
+import { Dialog, ICommandPalette, MainAreaWidget, Notification, showDialog, showErrorMessage } from "@jupyterlab/apputils";
 import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
@@ -20,6 +20,7 @@ import { openTerminal } from "./terminal";
 import { useAsKernel } from "./usekernel";
 
 const SHOW = "pybuild-magic:show-images";
+const PRUNE = "pybuild-magic:prune";
 const PATIENCE = 2000; // milliseconds that a notebook's kernel has to answer; a busy one may take longer
 
 class StorePanel extends Widget {
@@ -128,7 +129,20 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       label: "Show Images and Builds",
       execute: () => app.shell.activateById(panel.id),
     });
-    palette?.addItem({ command: SHOW, category: "Images" });
+    app.commands.addCommand(PRUNE, {
+      label: "Prune Build Cache…",
+      caption: "Remove what no image needs from the store",
+      execute: async () => {
+        try {
+          const answer = await view.prune();
+          if (answer) Notification.success(answer, { autoClose: 5000 });
+          if (panel.isVisible) await view.refresh();
+        } catch (error) {
+          await showErrorMessage("The build cache was not pruned", error as Error);
+        }
+      },
+    });
+    for (const command of [SHOW, PRUNE]) palette?.addItem({ command, category: "Images" });
   },
 });
 

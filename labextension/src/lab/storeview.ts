@@ -158,7 +158,7 @@ export class StoreView {
     return [
       h("p", null, `${humanBytes(usage.total)} in total, ${humanBytes(usage.reclaimable)} reclaimable.`),
       rows.length ? h("ul", { class: "pb-store-room" }, rows.map(bar)) : null,
-      h("button", { type: "button", class: "pb-store-action", disabled: !usage.rows.length, onclick: () => void this.prune() }, "Prune build cache…"),
+      h("button", { type: "button", class: "pb-store-action", disabled: !usage.rows.length, onclick: () => void this.change(() => this.prune()) }, "Prune build cache…"),
     ];
   }
 
@@ -171,13 +171,13 @@ export class StoreView {
     });
   }
 
-  private async prune(): Promise<void> {
+  /** Prune the build cache if the user agrees; resolves to a sentence about it, or "". */
+  async prune(): Promise<string> {
     const body = "Steps whose results are removed run again in the next build. Images stay.";
-    if (!(await this.actions.confirm("Prune the build cache?", body, "Prune"))) return;
-    await this.change(async (kernel) => {
-      const { result } = await kernel.ask("prune", { all: true });
-      return `Freed ${humanBytes((result as { reclaimed: number }).reclaimed)}.`;
-    });
+    if (!(await this.actions.confirm("Prune the build cache?", body, "Prune"))) return "";
+    const { result } = await (await this.kernel()).ask("prune", { all: true });
+    const { reclaimed, records } = result as { reclaimed: number; records: number };
+    return records ? `Freed ${humanBytes(reclaimed)}.` : "There was nothing to remove.";
   }
 
   private async change(act: (kernel: Kernel) => Promise<string>): Promise<void> {

@@ -1,39 +1,36 @@
 // The ways to a first build: a tile in the launcher, commands in the palette, and a button on an open Dockerfile.
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { Dialog, ICommandPalette, InputDialog, Notification, ToolbarButton, showDialog, showErrorMessage } from "@jupyterlab/apputils";
+import { ICommandPalette, InputDialog, ToolbarButton, showErrorMessage } from "@jupyterlab/apputils";
 import type { DocumentRegistry, IDocumentWidget } from "@jupyterlab/docregistry";
 import { IFileBrowserFactory } from "@jupyterlab/filebrowser";
 import { ILauncher } from "@jupyterlab/launcher";
 import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { DisposableDelegate } from "@lumino/disposable";
-import { humanBytes } from "../words";
 import { isDockerfile } from "./explorer";
-import { newNotebook, openAsNotebook } from "./files";
-import type { Helper } from "./helper";
-import { imageIcon } from "./icon";
+import { LOAD, newNotebook, notebookForFile } from "./files";
+import { imageIcon, imageIconUrl } from "./icon";
 
 const NEW_NOTEBOOK = "pybuild-magic:new-notebook";
 const NEW_CELL = "pybuild-magic:new-cell";
 const BUILD = "pybuild-magic:build-dockerfile";
-const PRUNE = "pybuild-magic:prune";
 const CATEGORY = "Images";
 
 /** The texts that a new cell can begin with, by name. */
 export const SNIPPETS: Record<string, string> = {
-  "A few files": `%%build -t site $files
+  "A file written in the cell": `%%build -t site -
 FROM scratch
-COPY . /site
-`,
+COPY <<EOF /index.html
+<h1>Hello</h1>
+EOF`,
   "A Python program": `%%build -t app .
 FROM python:3.12-slim
 WORKDIR /app
 COPY requirements.txt .
 RUN --mount=type=cache,target=/root/.cache/pip pip install -r requirements.txt
 COPY . .
-CMD ["python", "main.py"]
-`,
+CMD ["python", "main.py"]`,
   "Two stages: compile, then keep the program": `%%build -t app .
 FROM golang:1.24 AS build
 WORKDIR /src
@@ -42,44 +39,88 @@ RUN --mount=type=cache,target=/root/.cache/go-build CGO_ENABLED=0 go build -o /a
 
 FROM scratch
 COPY --from=build /app /app
-ENTRYPOINT ["/app"]
-`,
+ENTRYPOINT ["/app"]`,
 };
 
-const FIRST = `%load_ext pybuild_magic
-files = {"index.html": "<h1>Hello</h1>"}`;
+/** The cells of a new notebook. */
+const FIRST = [
+  `${LOAD}
+files = {"index.html": "<h1>Hello</h1>"}`,
+  `%%build -t site $files
+FROM scratch
+COPY . /site`,
+];
 
-/** Build the Dockerfile at a path, in a notebook of its own. */
-async function build(app: JupyterFrontEnd, path: string): Promise<void> {
-  const panel = (await openAsNotebook(app, path)) as NotebookPanel | undefined;
-  if (!panel) return;
-  await panel.context.ready;
-  await panel.sessionContext.ready;
-  await NotebookActions.runAll(panel.content, panel.sessionContext);
+/** Insert a cell below the active one, or fill it when it is empty, and let the user type in it. */
+async function insert(panel: NotebookPanel, text: string): Promise<void> {
+  const { content: notebook, sessionContext } = panel;
+  const isLoaded = notebook.widgets.some(({ model }) => model.sharedModel.getSource().includes(LOAD));
+  const put = (source: string): void => {
+    const active = notebook.activeCell?.model;
+    if (active?.type !== "code" || active.sharedModel.getSource().trim()) NotebookActions.insertBelow(notebook);
+    notebook.activeCell?.model.sharedModel.setSource(source);
+  };
+  if (!isLoaded) {
+    put(LOAD);
+    await sessionContext.ready;
+    await NotebookActions.run(notebook, sessionContext);
+  }
+  put(text);
+  await notebook.scrollToItem(notebook.activeCellIndex);
+  await notebook.activeCell?.ready;
+  notebook.activeCell?.editor?.focus(); // which is what the edit mode is
+}
+
+/** Builds Dockerfiles, each in a notebook that is used again for as long as it is open. */
+class Builds {
+  private readonly panels = new Map<string, NotebookPanel>();
+
+  constructor(private readonly app: JupyterFrontEnd) {}
+
+  /** Save the Dockerfile if it was changed, and build it. */
+  async build(context: DocumentRegistry.Context): Promise<void> {
+    try {
+      if (context.model.dirty && !context.model.readOnly) await context.save();
+      const panel = await this.notebook(context.path);
+      if (panel) await NotebookActions.runAll(panel.content, panel.sessionContext);
+    } catch (error) {
+      await showErrorMessage("The Dockerfile was not built", error as Error);
+    }
+  }
+
+  private async notebook(path: string): Promise<NotebookPanel | undefined> {
+    const open = this.panels.get(path);
+    if (open && !open.isDisposed) {
+      this.app.shell.activateById(open.id);
+      return open;
+    }
+    const panel = (await notebookForFile(this.app, path)) as NotebookPanel | undefined;
+    if (!panel) return undefined;
+    this.panels.set(path, panel);
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    return panel;
+  }
 }
 
 class BuildButton implements DocumentRegistry.WidgetExtension {
-  constructor(private readonly app: JupyterFrontEnd) {}
+  constructor(private readonly builds: Builds) {}
 
   createNew(widget: IDocumentWidget, context: DocumentRegistry.Context): DisposableDelegate | undefined {
     if (!isDockerfile(context.path)) return undefined;
     const button = new ToolbarButton({
       icon: imageIcon,
       label: "Build",
+      className: "pb-build-button",
       tooltip: "Build this Dockerfile in a notebook",
-      onClick: () => void this.press(context),
+      onClick: () => void this.builds.build(context),
     });
     widget.toolbar.insertItem(0, "pybuild-build", button);
     return new DisposableDelegate(() => button.dispose());
   }
-
-  private async press(context: DocumentRegistry.Context): Promise<void> {
-    if (context.model.dirty && !context.model.readOnly) await context.save();
-    await build(this.app, context.path).catch((error: unknown) => showErrorMessage("The notebook could not be made", error as Error));
-  }
 }
 
-export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): JupyterFrontEndPlugin<void> => ({
+export const wayInPlugin: JupyterFrontEndPlugin<void> = {
   id: "pybuild_magic:way-in",
   description: "A launcher tile, commands and a button that start a build.",
   autoStart: true,
@@ -92,11 +133,11 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
     launcher: ILauncher | null,
   ) => {
     const { commands, docRegistry, shell } = app;
-    const fail = (error: unknown): Promise<void> => showErrorMessage("Dockerfile notebook", error as Error);
+    const builds = new Builds(app);
     const directory = (): string => browsers?.tracker.currentWidget?.model.path ?? "";
-    const openDockerfile = (): string => {
+    const openDockerfile = (): DocumentRegistry.Context | null => {
       const context = (shell.currentWidget as Partial<IDocumentWidget> | null)?.context;
-      return context && isDockerfile(context.path) ? context.path : "";
+      return context && isDockerfile(context.path) ? context : null;
     };
 
     commands.addCommand(NEW_NOTEBOOK, {
@@ -105,7 +146,7 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       icon: imageIcon,
       execute: (args) => {
         const folder = typeof args["cwd"] === "string" ? args["cwd"] : directory();
-        return newNotebook(app, folder, [FIRST, SNIPPETS["A few files"] ?? ""]).catch(fail);
+        return newNotebook(app, folder, FIRST).catch((error: unknown) => showErrorMessage("Dockerfile notebook", error as Error));
       },
     });
     commands.addCommand(NEW_CELL, {
@@ -113,37 +154,27 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       caption: "Insert a %%build cell below the selected one",
       isEnabled: () => Boolean(notebooks?.currentWidget),
       execute: async () => {
-        const notebook = notebooks?.currentWidget?.content;
-        if (!notebook) return;
+        const panel = notebooks?.currentWidget;
+        if (!panel) return;
         const choice = await InputDialog.getItem({ title: "New build cell", items: Object.keys(SNIPPETS), okLabel: "Insert" });
         const text = choice.button.accept ? SNIPPETS[choice.value ?? ""] : undefined;
-        if (text === undefined) return;
-        NotebookActions.insertBelow(notebook);
-        notebook.activeCell?.model.sharedModel.setSource(text);
+        if (text !== undefined) await insert(panel, text);
       },
     });
     commands.addCommand(BUILD, {
       label: "Build This Dockerfile",
       caption: "Build the open Dockerfile in a notebook",
       icon: imageIcon,
-      isEnabled: () => Boolean(openDockerfile()),
-      execute: () => build(app, openDockerfile()).catch(fail),
-    });
-    commands.addCommand(PRUNE, {
-      label: "Prune Build Cache…",
-      caption: "Remove what no image needs from the store",
+      isEnabled: () => openDockerfile() !== null,
       execute: async () => {
-        const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: "Prune" })];
-        const body = "Steps whose results are removed run again in the next build. Images stay.";
-        if (!(await showDialog({ title: "Prune the build cache?", body, buttons })).button.accept) return;
-        const { result } = await helperOf(app).with().ask("prune", {});
-        Notification.success(`Freed ${humanBytes((result as { reclaimed: number }).reclaimed)}.`, { autoClose: 5000 });
+        const context = openDockerfile();
+        if (context) await builds.build(context);
       },
     });
     notebooks?.currentChanged.connect(() => commands.notifyCommandChanged(NEW_CELL));
-    docRegistry.addWidgetExtension("Editor", new BuildButton(app));
-    launcher?.add({ command: NEW_NOTEBOOK, category: "Notebook", rank: 50 });
+    docRegistry.addWidgetExtension("Editor", new BuildButton(builds));
+    launcher?.add({ command: NEW_NOTEBOOK, category: "Notebook", rank: 50, kernelIconUrl: imageIconUrl });
     palette?.addItem({ command: NEW_NOTEBOOK, category: CATEGORY, args: { isPalette: true } });
-    for (const command of [NEW_CELL, BUILD, PRUNE]) palette?.addItem({ command, category: CATEGORY });
+    for (const command of [NEW_CELL, BUILD]) palette?.addItem({ command, category: CATEGORY });
   },
-});
+};
