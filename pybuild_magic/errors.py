@@ -86,13 +86,16 @@ class BuildError(Exception):
 
     def render(self) -> str:
         """Return the whole report for a terminal: last log lines, marked source, message, next step."""
+        return self._render("ERROR: ")
+
+    def _render(self, lead: str) -> str:
         parts: list[str] = []
         if self.logs:
             parts.append("\n".join(f" > {line}" for line in self._colored_logs()))
         if self.location and (excerpt := self.location.excerpt()):
             parts.append(visible_lines(excerpt))
         hint = ("\n" if parts else " ") + self.hint if self.hint else ""
-        return "\n".join([*parts, visible_lines(f"ERROR: {self.message}{hint}")])
+        return "\n".join([*parts, visible_lines(f"{lead}{self.message}{hint}")])
 
     def _colored_logs(self) -> list[str]:
         lines, colors = list[str](), ""
@@ -239,6 +242,10 @@ class Interrupted(BuildError):  # noqa: N818 - as KeyboardInterrupt: an outcome,
     """The build was stopped by its user; `message` names the steps that were running."""
 
     kind = "interrupted"
+
+    def render(self) -> str:
+        """Return the message and the next step: what was asked for is no error."""
+        return self._render("")
 
 
 def nearest(word: str, choices: Sequence[str]) -> str | None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from ..errors import BuildError
+from ..errors import BuildError, Interrupted
 from ..status.messages import SolveStatus, now
 from ..status.trace import Step, Trace
+from . import in_color
 from .plain import Plain
 from .terminal import visible
 
 _TAIL = 6
 """The most log lines of a running step, as in buildx."""
-_GREEN, _RED, _BLUE, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[34m", "\x1b[0m"
-_COLORS = {"done": _BLUE, "cached": _BLUE, "error": _RED, "canceled": _RED, "running": ""}
+_RED, _YELLOW, _BLUE, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[34m", "\x1b[0m"
+_COLORS = {"done": _BLUE, "cached": _BLUE, "error": _RED, "canceled": _YELLOW, "running": ""}
+_WORDS = {"cached": "CACHED ", "error": "ERROR ", "canceled": "CANCELED "}
 
 
 class Screen:
@@ -25,7 +27,7 @@ class Screen:
         self._drawn = 0
         """The number of lines to be redrawn."""
         self._size()
-        self._color = not os.environ.get("NO_COLOR")
+        self._color = in_color()
         dumb = os.environ.get("TERM") == "dumb" or self._rows < 5
         self._plain = Plain(stream.write) if dumb else None
 
@@ -52,7 +54,7 @@ class Screen:
         if self._plain is not None:
             self._plain.finish(trace, error)
             return
-        ending = "FINISHED" if error is None else "ERROR"
+        ending = "FINISHED" if error is None else "CANCELED" if isinstance(error, Interrupted) else "ERROR"
         lines = self._frame(trace, 0, ending)
         lines += [f" ! {visible(warning.short.decode('utf-8', 'replace'))}" for warning in trace.warnings]
         self._draw(lines)
@@ -77,8 +79,8 @@ class Screen:
 
     def _block(self, step: Step, ending: str) -> list[str]:
         """Return a step's line and, while it runs, its output."""
-        name = ("CACHED " if step.state == "cached" else "") + ("ERROR " if step.state == "error" else "")
-        lines = [self._line(f" => {name}{visible(step.name)}", step.seconds(now()), _COLORS.get(step.state, ""))]
+        name = _WORDS.get(step.state, "") + visible(step.name)
+        lines = [self._line(f" => {name}", step.seconds(now()), _COLORS.get(step.state, ""))]
         if ending:
             return lines
         moving = (counter for counter in step.statuses.values() if counter.completed is None and counter.total)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
+from . import terminal_width
 from .markup import Markup, join, tag
 from .parts import ROOT, scrolled, section, style
 from .terminal import visible, visible_lines
 
 _LONG = 24
 """The number of characters from which a cell is wrapped instead of widening the table."""
+_NARROW = 12
+"""The width to which a terminal's column is cut at most, so that its cells can still be told apart."""
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Rows of text under column titles; `note` is one line below them."""
+    """Rows of text under column titles; `note` is one line below them, or stands alone where there are no rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -28,14 +32,43 @@ class Table(msgspec.Struct, frozen=True):
     """For each row the full text of its first cell, if that is cut."""
 
     def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(self.text(terminal_width()))
+
+    def text(self, room: int = 0) -> str:
+        """Return the table as text, at most `room` characters wide unless that is 0."""
+        if not self.rows and self.note:
+            return visible_lines(self.note)
         rows = [self.columns, *(tuple(visible(cell) for cell in row) for row in self.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
-        lines = [self._line(row, widths) for row in rows]
+        fits = self._narrow(widths, room) if room else True
+        lines = [self._line(row, widths) for row in rows] if fits else [*self._stacked(rows, room)]
         return "\n".join([*lines, visible_lines(self.note)] if self.note else lines)
+
+    def _narrow(self, widths: list[int], room: int) -> bool:
+        """Make the widest columns of text narrower; return whether the table then fits."""
+        text = [i for i, title in enumerate(self.columns) if title not in self.numbers]
+        while (over := sum(widths) + 2 * (len(widths) - 1) - room) > 0:
+            widest = max(text, key=lambda i: widths[i], default=0)
+            if not text or widths[widest] <= _NARROW:
+                return False
+            widths[widest] = max(_NARROW, widths[widest] - over)
+        return True
+
+    def _stacked(self, rows: Sequence[Sequence[str]], room: int) -> Iterator[str]:
+        """Yield the cells of each row below one another."""
+        titles = max(map(len, self.columns))
+        for row in rows[1:]:
+            yield _cut(row[0], room)
+            for title, cell in [*zip(self.columns, row, strict=True)][1:]:
+                if cell:
+                    yield _cut(f"  {title:<{titles}}  {cell}", room)
 
     def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
         cells = (
-            cell.rjust(width) if title in self.numbers else cell.ljust(width)
+            cell.rjust(width) if title in self.numbers else _cut(cell, width).ljust(width)
             for cell, width, title in zip(row, widths, self.columns, strict=True)
         )
         return "  ".join(cells).rstrip()
@@ -63,9 +96,8 @@ class Table(msgspec.Struct, frozen=True):
 
     def html(self) -> str:
         """Return a page with just the table."""
-        return str(
-            join(style(), tag.div(self.table(), tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT))
-        )
+        table = self.table() if self.rows or not self.note else None
+        return str(join(style(), tag.div(table, tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT)))
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -73,6 +105,10 @@ class Table(msgspec.Struct, frozen=True):
     def _cell(self, cell: str, title: str, name: str) -> Markup:
         kind = "pb-num" if title in self.numbers else "pb-text" if len(cell) > _LONG else None
         return tag.th(cell, cls=kind, scope="col") if name == "th" else tag.td(cell, cls=kind)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 class Groups(msgspec.Struct, frozen=True):
@@ -92,7 +128,14 @@ class Groups(msgspec.Struct, frozen=True):
         return tuple(row for _, table in self.groups for row in table.rows)
 
     def __repr__(self) -> str:
-        parts = [f"{visible_lines(title)}\n{table!r}" for title, table in self.groups]
+        return self.text()
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(self.text(terminal_width()))
+
+    def text(self, room: int = 0) -> str:
+        """Return the tables as text, at most `room` characters wide unless that is 0."""
+        parts = [f"{visible_lines(title)}\n{table.text(room)}" for title, table in self.groups]
         return "\n\n".join([visible_lines(self.head), *parts])
 
     def _repr_html_(self) -> str:

@@ -20,10 +20,21 @@ def render(summary: Summary) -> str:
     return "\n".join(visible(line) for line in _lines(summary))
 
 
-def pretty(summary: Summary, color: bool) -> str:
-    """Return the same for a terminal, in colours where it has any: names stand out, digests are dimmed."""
-    lines = [visible(line) for line in _lines(summary)]
+def pretty(text: str, width: int, color: bool) -> str:
+    """Return what `render` or `render_image` gave for a terminal with `width` columns (0: any number).
+
+    Lines of layers and long digests are cut to fit. With `color`, names stand out and digests are dimmed.
+    """
+    lines = [_fitted(line, width) if width else line for line in text.split("\n")]
     return "\n".join(_colored(line) for line in lines) if color else "\n".join(lines)
+
+
+def _fitted(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    if line.startswith(" "):
+        return f"{line[: width - 1]}…"
+    return _DIGEST.sub(lambda digest: digest[0][:19], line)
 
 
 _GREEN, _YELLOW, _BOLD, _DIM, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"

@@ -41,6 +41,8 @@ def ps(flags: ParsedFlags) -> Table | Document:
         for record in known
     )
     note = "\n".join(f"{record.info.name}: {text}" for record in known for text in record.info.told)
+    if not known:
+        note = "Nothing runs in the background: %build run -d REF starts an image there."
     return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows, note)
 
 
@@ -146,7 +148,8 @@ def _volumes(_flags: ParsedFlags) -> Table:
     rows = tuple(
         (volume.name, human_bytes(volume.size), "in use" if volume.in_use else "") for volume in list_volumes()
     )
-    return Table(("NAME", "SIZE", "STATE"), rows, numbers=frozenset({"SIZE"}))
+    note = "" if rows else "No named volumes yet: %build run -v NAME:/PATH REF makes one."
+    return Table(("NAME", "SIZE", "STATE"), rows, note, frozenset({"SIZE"}))
 
 
 volumes = command(

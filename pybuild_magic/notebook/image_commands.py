@@ -51,7 +51,8 @@ def images(_flags: ParsedFlags) -> Table:
         )
     links = tuple(f"image {row[0]}" for row in rows)
     columns = ("NAME", "DIGEST", "PLATFORM", "SIZE", "CREATED")
-    return Table(columns, tuple(rows), numbers=frozenset({"SIZE"}), opens=links)
+    note = "" if rows else "No images yet: a build with -t NAME puts one here."
+    return Table(columns, tuple(rows), note, frozenset({"SIZE"}), links)
 
 
 @command("inspect", "REF", takes="one image", hint=_LISTED, names=("image",))

@@ -123,7 +123,7 @@ def history(flags: ParsedFlags) -> Any:
     )
     links = tuple(f"build {record.ref}" for record in records)
     columns = ("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR")
-    return Table(columns, rows, numbers=frozenset({"TOOK"}), opens=links)
+    return Table(columns, rows, "" if rows else "No builds yet.", frozenset({"TOOK"}), links)
 
 
 @command("fsck", flags=(Flag("repair", Kind.BOOL, "", "Remove what is damaged"),))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -210,11 +209,10 @@ class BuildResult:
             raise NotImplementedError  # tells IPython to use the media types instead
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        from ..display import in_terminal, text
+        from ..display import in_color, in_terminal, terminal_width, text
 
-        if in_terminal():  # a terminal shows text only
-            color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-            return {"text/plain": text.pretty(self.summary, color)}
+        if in_terminal():  # which shows text only
+            return {"text/plain": text.pretty(text.render(self.summary), terminal_width(), in_color())}
         return self.mime_bundle()
 
     @classmethod

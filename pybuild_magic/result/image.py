@@ -215,8 +215,10 @@ class Image:
         return text.render_image(self._summary)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        from ..display import html, mime_bundle
+        from ..display import html, in_color, in_terminal, mime_bundle, terminal_width, text
 
+        if in_terminal():  # which shows text only
+            return {"text/plain": text.pretty(repr(self), terminal_width(), in_color())}
         summary = with_analysis(Summary(ref="", builder="", image=self._summary), self._quick_analysis)
         bundle = mime_bundle(summary, self._contents)
         return bundle | {"text/html": str(html.render_image(self._summary)), "text/plain": repr(self)}

@@ -42,8 +42,8 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def until(self, text: str) -> None:
-        """Read until `text` is shown, and forget what was up to it."""
+    def until(self, text: str) -> str:
+        """Read until `text` is shown; return what was shown before it, and forget that."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.seen:
             assert time.monotonic() < deadline, f"{text!r} did not come after {self.seen!r}"
@@ -52,7 +52,8 @@ class Terminal:
                     self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
                 except OSError:
                     raise AssertionError(f"{text!r} did not come after {self.seen!r}") from None
-        self.seen = self.seen.partition(text)[2]
+        before, _, self.seen = self.seen.partition(text)
+        return before
 
     def end(self) -> int:
         return self.process.wait(PATIENCE)

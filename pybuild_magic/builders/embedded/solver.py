@@ -111,7 +111,7 @@ class Solver:
             if not isinstance(error, Interrupted):
                 raise
             steps = ", ".join(self._workers.steps)
-            raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
+            raise Interrupted(f"The build was interrupted{f' in {steps}' if steps else ''}.") from None
 
     def revision(self, node: Node) -> str:
         """Return the revision of a solved source: the digest of an image or a file, or a commit."""
