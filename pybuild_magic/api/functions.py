@@ -56,7 +56,8 @@ def build(
     its `wait()` returns the result, its `cancel()` stops the build. Raises `BuildError` with the place in the
     Dockerfile, the last log lines and the next step; `Interrupted` on KeyboardInterrupt.
     """
-    from ..display import in_kernel, open_progress
+    from ..display import open_progress
+    from ..display.console import in_kernel
 
     cancel = Cancel()
     options = options_of(dockerfile, context, **arguments)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from ..summary import MIME_TYPE, Summary
+from .console import in_kernel, in_terminal
 
 if TYPE_CHECKING:
     from ..cancel import Cancel
@@ -17,35 +17,6 @@ if TYPE_CHECKING:
     from .progress import NotebookProgress
     from .screen import Screen
     from .service import Lines
-
-
-def in_kernel() -> bool:
-    """Return whether a Jupyter front end displays outputs, rather than a terminal."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return hasattr(shell, "kernel")
-
-
-def in_terminal() -> bool:
-    """Return whether IPython runs in an interactive terminal."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell is not None and not in_kernel() and sys.stdout.isatty() and sys.stderr.isatty()
-
-
-def terminal_width() -> int:
-    """Return the columns of the terminal in which IPython shows values; 0 elsewhere."""
-    if not in_terminal():
-        return 0
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        return 0
-
-
-def in_color() -> bool:
-    """Return whether a terminal has colours, and its user wants them."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def asked_by_page() -> bool:

@@ -8,7 +8,7 @@ from typing import TextIO
 from ..errors import BuildError, Interrupted
 from ..status.messages import SolveStatus, now
 from ..status.trace import Step, Trace
-from . import in_color
+from .console import in_color
 from .plain import Plain
 from .terminal import visible
 

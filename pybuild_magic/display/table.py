@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from . import terminal_width
+from .console import terminal_width
 from .markup import Markup, join, tag
 from .parts import ROOT, scrolled, section, style
 from .terminal import visible, visible_lines

@@ -243,7 +243,8 @@ class BuildMagics(Magics):
 
     def _start(self, options: BuildOptions, cancel: Cancel) -> Any:
         from ..api.background import BuildHandle
-        from ..display import in_kernel, open_progress
+        from ..display import open_progress
+        from ..display.console import in_kernel
 
         # In a terminal, the user goes on typing during the build.
         shows_progress = in_kernel() or options.progress != "auto"

@@ -209,7 +209,8 @@ class BuildResult:
             raise NotImplementedError  # tells IPython to use the media types instead
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        from ..display import in_color, in_terminal, terminal_width, text
+        from ..display import text
+        from ..display.console import in_color, in_terminal, terminal_width
 
         if in_terminal():  # which shows text only
             return {"text/plain": text.pretty(text.render(self.summary), terminal_width(), in_color())}

@@ -215,7 +215,8 @@ class Image:
         return text.render_image(self._summary)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        from ..display import html, in_color, in_terminal, mime_bundle, terminal_width, text
+        from ..display import html, mime_bundle, text
+        from ..display.console import in_color, in_terminal, terminal_width
 
         if in_terminal():  # which shows text only
             return {"text/plain": text.pretty(repr(self), terminal_width(), in_color())}
