@@ -56,6 +56,8 @@ class Rootfs:
         """Directories used during this lease, by the snapshot whose topmost layer they are: they stay until the lease
         ends.
         """
+        self._by_key: dict[str, str] = {}
+        """The same directories, by key."""
         self._lease = 0.0
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
@@ -80,15 +82,19 @@ class Rootfs:
 
     def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
         """Return the directory or image of the topmost layer of `snapshot`, checked once during a lease."""
-        leases = self._store.leases
-        if not leases.held:
+        if not self._store.leases.held:
             return self._layer(snapshot, cancel)
-        if self._lease != leases.began:
-            self._lease, self._known = leases.began, {}
+        self._begin_lease()
         known = self._known
         if snapshot not in known or not os.path.lexists(known[snapshot]):
             known[snapshot] = self._layer(snapshot, cancel)
         return known[snapshot]
+
+    def _begin_lease(self) -> None:
+        """Forget the directories that an earlier lease has kept."""
+        began = self._store.leases.began
+        if self._lease != began:
+            self._lease, self._known, self._by_key = began, {}, {}
 
     def _layer(self, snapshot: Snapshot, cancel: Cancel | None) -> str:
         diff_id = snapshot[-1]
@@ -235,7 +241,11 @@ class Rootfs:
     def keep(self, key: str, work: Path, diff_id: str, size: int) -> str:
         """Make `work` the directory of `key`; return the path of the files or the image in it."""
         (work / "boot").write_text(self._boot, "utf-8")
-        return _content(self._store.rootfs.commit(key, work, diff_id, size))
+        path = _content(self._store.rootfs.commit(key, work, diff_id, size))
+        if self._store.leases.held:
+            self._begin_lease()
+            self._by_key[key] = path
+        return path
 
     def has_layer(self, layer: Layer) -> bool:
         """Return whether there is a complete directory of the layer."""
@@ -246,14 +256,18 @@ class Rootfs:
         self.keep(self._key(layer.diff_id), work, layer.diff_id, sum(entry.size for entry in layer.index))
 
     def find(self, key: str) -> str | None:
-        """Return the files or the image of `key`, if made since the machine started."""
+        """Return the files or the image of `key`, if made since the machine started, checked once during a lease."""
+        self._begin_lease()
+        if (known := self._by_key.get(key)) is not None and self._store.leases.held and os.path.lexists(known):
+            return known
         path = self._store.rootfs.get(key)
         if path is None:
             return None
         try:
             if key in self._current or (path / "boot").read_text("utf-8") == self._boot:
                 self._current.add(key)
-                return _content(path)
+                self._by_key[key] = _content(path)
+                return self._by_key[key]
         except OSError:
             pass
         self._store.rootfs.evict(key)
@@ -261,7 +275,7 @@ class Rootfs:
 
     def mend(self, stack: Iterable[str]) -> bool:
         """Forget damaged parts of a stack, so that they are made again; return whether there were any."""
-        self._known = {}
+        self._known, self._by_key = {}, {}
         is_damaged = False
         for path in stack:
             place = Path(path).parent

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import threading
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -272,7 +272,12 @@ class Sandbox:
         result = Result()
         try:
             kind = "run_kept" if job["keeper"] else "run_proot" if job["proot"] else "run"
-            submit = partial(self._helper.submit, kind, job)
+
+            def submit(fds: tuple[int, ...]) -> socket.socket:
+                channel = self._helper.submit(kind, job, fds)
+                self._leftovers.start()  # this thread only waits from now on
+                return channel
+
             run_job(submit, on_output, cancel, result, hold, terminal=bool(job["terminal"]))
             cancel.check()
             if result.failure is None and len(result.images) < sum(path.endswith(IMAGE) for path in job["lower"]):

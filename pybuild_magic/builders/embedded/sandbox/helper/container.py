@@ -104,7 +104,8 @@ class Container:
         flags = linux.CLONE_NEWCGROUP if has_cgroup2() else 0
         if self.job["network"] == "none":
             flags |= linux.CLONE_NEWNET
-        linux.unshare(flags)
+        if flags:
+            linux.unshare(flags)
         linux.sethostname(self.job["hostname"])
         if flags & linux.CLONE_NEWNET:
             raise_loopback()

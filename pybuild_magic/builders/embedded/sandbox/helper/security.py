@@ -150,12 +150,17 @@ def allowed(network: str, names: list[str] | None) -> dict[str, int]:
 def drop_capabilities(allowance: dict[str, int]) -> int:
     """Keep no more than these capabilities, for this process and everything that it starts; return their mask."""
     mask = sum(1 << number for number in allowance.values())
-    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-        last = int(file.read())
-    for number in range(last + 1):
+    for number in range(last_capability() + 1):
         if not mask >> number & 1:
             linux.prctl(linux.PR_CAPBSET_DROP, number)
     return mask
+
+
+@functools.cache
+def last_capability() -> int:
+    """Return the number of the last capability that this Linux knows."""
+    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
+        return int(file.read())
 
 
 def drop_rights() -> None:

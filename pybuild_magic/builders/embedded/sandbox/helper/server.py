@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from .jobs import ChangesJob, EnterJob, OpenJob, RunJob
 
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
+"""The signals that do not end the helper; a job has the default for all, and inherits it for the others."""
 _MORE_LIKELY = 500
 """Out of a thousand: how much more readily Linux kills a job than the helper when memory runs out."""
 
@@ -51,7 +53,8 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: in
 
     See `idmap.become` for `rung`, and for `limit`, the limit of processes.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    linux.default_signals()
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     try:
         alive = os.pidfd_open(parent)
@@ -167,7 +170,8 @@ class Server:
         """
         if self.identity.traced:
             return
-        security.filter_program()  # made once, here, for all forked processes
+        security.filter_program()  # made once, here, for all forked processes, as is the next
+        security.last_capability()
         for contained in (True, False) if self.identity.userns else (True,):
             if contained not in self.spares and (spare := self.fork_spare(contained=contained)):
                 self.spares[contained] = spare
@@ -318,16 +322,18 @@ class Job:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([self.server.self_fd], [], [], 0)[0]:
             os._exit(1)
-        linux.default_signals()
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_DFL)
         self.offer()
 
     def offer(self) -> None:
         """Be killed before the helper and the builder when memory runs out."""
         try:
-            with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
-                score = min(int(file.read()) + _MORE_LIKELY, 1000)
-                file.seek(0)
-                file.write(str(score))
+            fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, b"%d" % min(int(os.read(fd, 16)) + _MORE_LIKELY, 1000), 0)
+            finally:
+                os.close(fd)
         except OSError:
             pass  # there is no /proc, or it is read-only
 
@@ -336,8 +342,7 @@ class Job:
         self.channel, self.fds = channel, fds
         code = 1
         try:
-            with open(self.fds[0], "rb", closefd=False) as file:
-                job: Any = marshal.load(file)
+            job: Any = marshal.loads(os.read(self.fds[0], os.fstat(self.fds[0]).st_size))
             getattr(self, f"do_{kind}")(job)
             code = 0
         except execute.ExecuteError as error:
