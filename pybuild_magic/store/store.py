@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
-import msgspec
-
 from .. import removal
 from ..errors import StoreError
 from ..portable import user_path
@@ -27,7 +25,7 @@ from .index import Index
 from .layer import CompressedForms, Layer
 from .leases import Leases
 from .packed import PackedLayers
-from .parts import BlobParts, Recipe
+from .parts import BlobParts, Recipe, encode
 from .private import make_private
 from .records import Cache, Images
 from .rootfs import RootfsDirs
@@ -152,7 +150,7 @@ class Store:
     def add_layer_in_parts(self, diff_id: str, recipe: Recipe, pack: Blob, index: Blob) -> Layer:
         """Publish a layer in parts: `recipe` tells where its bytes are, and `pack` has those that no other blob has."""
         moment = now()
-        recipe_digest = self.blobs.put(msgspec.msgpack.encode(recipe))
+        recipe_digest = self.blobs.put(encode(recipe))
 
         def record(connection: Connection) -> None:
             for digest in (recipe_digest, *recipe.blobs):

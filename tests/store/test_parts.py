@@ -9,6 +9,7 @@ import sqlite3
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pybuild_magic.errors import StoreError
@@ -28,7 +29,7 @@ from pybuild_magic.store.collect import collect_garbage
 from pybuild_magic.store.collector import Collector
 from pybuild_magic.store.database import _UPGRADES, SCHEMA_VERSION
 from pybuild_magic.store.fsck import fsck
-from pybuild_magic.store.parts import PartsFile, make_recipe, pieces_of
+from pybuild_magic.store.parts import PartsFile, Run, decode, encode, make_recipe, pieces_of
 from pybuild_magic.store.usage import disk_usage, prune
 
 from .made import image_of
@@ -75,6 +76,14 @@ def pair(store: Store, edited: dict[str, bytes]) -> tuple[Layer, Layer]:
     second = write(store, edited)
     record(store, "second", second)
     return first, second
+
+
+def test_a_recipe_takes_little_room_and_an_earlier_versions_is_read() -> None:
+    runs = [Run(512 + number * 100_864, 100_352, "sha256:b", number * 100_864) for number in range(1000)]
+    recipe = make_recipe(1000 * 100_864, "sha256:pack", runs)
+    plain = msgspec.msgpack.encode(recipe)
+    assert len(encode(recipe)) < len(plain) / 3
+    assert decode(encode(recipe)) == decode(plain) == recipe
 
 
 def test_the_same_tar_takes_only_what_is_new(store: Store, tmp_path: Path, edited: dict[str, bytes]) -> None:
