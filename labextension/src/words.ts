@@ -106,6 +106,9 @@ export function nameParts(name: string): NameParts {
   return { text: name, kind, stage: "", platform: "", number: 0, count: 0 };
 }
 
+/** Return whether a vertex is a step that people count: it neither prepares the build nor exports its result. */
+export const isCounted = (name: string): boolean => !["internal", "export"].includes(nameParts(name).kind);
+
 /** Return an instruction as its Dockerfile has it: in a FROM, BuildKit writes the whole name and the digest. */
 export const instruction = (text: string): string =>
   shorten(text)

@@ -10,14 +10,14 @@ from importlib.resources import files
 from itertools import islice
 
 from ..errors import BuildError, SourceRange
-from ..status.stepname import StepName, parse_name
+from ..status.stepname import INTERNAL, StepName, parse_name
 from ..status.trace import Step, Trace
 from . import ansi
 from .advice import advice
 from .markup import Markup, join, tag
 from .parts import ENDINGS, ICONS, ROOT, style
 from .plan import group_of, in_order
-from .words import INTERNAL, abridged, clipped, count_steps, instruction, plural, seconds
+from .words import abridged, clipped, count_steps, instruction, plural, seconds
 
 _LINES = 200
 """The most log lines of a step in the page; the store's history has all of them."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..status.stepname import parse_name
+from ..status.stepname import INTERNAL, parse_name
 from ..summary import Summary, VertexSummary
 from .markup import Markup, join, tag, text
 from .parts import ENDINGS, ICONS, bar, section, table
-from .words import INTERNAL, count_steps, instruction, plural, seconds
+from .words import count_steps, instruction, plural, seconds
 
 
 def graph_section(summary: Summary) -> Markup | None:

@@ -19,6 +19,7 @@ import msgspec
 import traitlets
 
 from ..status.messages import VertexStatus, now
+from ..status.stepname import INTERNAL, is_counted
 from ..status.trace import Step, Trace
 from .plan import Plan
 from .protocol import BuildProgress, LogNews, LogRun, ProgressPlan, StepCounter, StepProgress
@@ -26,7 +27,7 @@ from .scripts import source
 from .service import data_of
 from .tail import Tail
 from .terminal import visible
-from .words import INTERNAL, shorten
+from .words import shorten
 
 CHANNEL = "pybuild_magic.cancel"
 """The target of the comm that a page opens to cancel a build."""
@@ -127,7 +128,7 @@ class LiveView:
 
     def _state(self, trace: Trace) -> dict[str, Any]:
         """Return a `BuildProgress`."""
-        counted = [step for step in trace.steps.values() if not step.name.startswith(INTERNAL)]
+        counted = [step for step in trace.steps.values() if is_counted(step.name)]
         state: dict[str, Any] = msgspec.to_builtins(
             BuildProgress(
                 canceling=self._canceling,

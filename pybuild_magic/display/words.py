@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from ..errors import UsageError
 from ..oci import reference
-from ..status.stepname import INTERNAL
+from ..status.stepname import is_counted
 from ..summary import OutputSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -136,10 +136,8 @@ def abridged(text: str, length: int) -> str:
 
 
 def count_steps(names_cached: list[tuple[str, bool]]) -> str:
-    """Return `9 steps, 4 cached` for the (name, cached) of each vertex, ignoring internal ones; "" when there are
-    none.
-    """
-    counted = [cached for name, cached in names_cached if not name.startswith(INTERNAL)]
+    """Return `9 steps, 4 cached` for the (name, cached) of each vertex that counts as a step; "" when none does."""
+    counted = [cached for name, cached in names_cached if is_counted(name)]
     if not counted:
         return ""
     cached = sum(counted)

@@ -39,6 +39,11 @@ class StepName(msgspec.Struct, frozen=True):
     """How many steps the stage has."""
 
 
+def is_counted(name: str) -> bool:
+    """Return whether a vertex is a step that people count: it neither prepares the build nor exports its result."""
+    return parse_name(name).kind not in ("internal", "export")
+
+
 @lru_cache(maxsize=4096)
 def parse_name(name: str) -> StepName:
     """Return the parts of `name`, which BuildKit writes as `[linux/amd64 build 2/4] RUN make`."""

@@ -96,8 +96,8 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(
         card, cell = result.bounding_box(), notebook.cell(1).locator(".jp-InputArea-editor").bounding_box()
         assert card and cell
         assert (round(card["x"]), round(card["width"])) == (round(cell["x"]), round(cell["width"]))
-        assert result.inner_text().count("6 steps") == 1
-        assert result.get_by_role("tab", name="Steps").inner_text().split() == ["Steps", "6"]
+        assert result.inner_text().count("4 steps") == 1
+        assert result.get_by_role("tab", name="Steps").inner_text().split() == ["Steps", "4"]
         result.get_by_role("button", name="Download hello.tar").wait_for()
         assert result.get_by_role("button", name="Download").count() == 2
         shown = result.inner_text()

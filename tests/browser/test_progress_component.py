@@ -253,6 +253,7 @@ def test_a_step_tells_its_bytes_its_log_and_where_it_is(browser: Browser) -> Non
         assert bar.get_attribute("aria-valuenow") == "38"
         assert "31.0 MB / 80.0 MB" in one.row("COPY --chown").inner_text()
         assert one.page.get_by_role("progressbar", name="Steps done").get_attribute("aria-valuenow") == "2"
+        assert "2 of 5 steps" in one.page.locator(".pbp-head").inner_text()
         assert one.row("RUN make").locator(".pbp-tail").inner_text() == "linking 60%"
         for percent in (70, 80):
             one.tell(SolveStatus(logs=(VertexLog(MAKE, 1, b"\rlinking  %d%%" % percent, now()),)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,8 @@ from pybuild_magic.display import ansi, fold
 from pybuild_magic.display.advice import advice
 from pybuild_magic.display.plan import Plan, in_order
 from pybuild_magic.display.tail import Tail
+from pybuild_magic.display.widget import LiveView
+from pybuild_magic.display.words import count_steps
 from pybuild_magic.errors import RunError, SourceError
 from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
 from pybuild_magic.status.stepname import StepName, parse_name
@@ -37,6 +41,20 @@ def test_a_stage_of_ten_steps_and_more_without_a_name_is_one_group() -> None:
     plan.take(steps(*((name,) for name in reversed(names))))
     assert [row.place for row in plan.rows()] == [f"{number}/31" for number in range(1, 32)]
     assert {(row.stage, row.kind) for row in plan.rows()} == {("", "exec")}
+
+
+def test_a_step_counts_while_the_build_runs_and_afterwards_or_never() -> None:
+    """Exports are announced last: "2 of 4 steps" ended as 6."""
+    names = ["[internal] load metadata", "[auth] hub pull", "[1/2] FROM x", "[2/2] RUN y", "exporting to image"]
+    trace = Trace()
+    trace.update(SolveStatus(vertexes=tuple(Vertex(name, name, started=now(), completed=now()) for name in names)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        view = LiveView("title", "embedded", lambda: None)
+    view.update(trace)
+    assert (view._view.state["done"], view._view.state["total"]) == (2, 2)
+    view.close()
+    assert "2 steps" in fold.line(trace, None).split(" · ")
+    assert count_steps([(name, True) for name in names]) == "2 steps, 2 cached"
 
 
 def steps(*names: tuple[str, ...]) -> list[Step]:

@@ -22,6 +22,8 @@ export class Row {
   state: State = "waiting";
   private cells: Cells = ["waiting", 0];
   private isOpen = false;
+  /** Whether the step has failed, and its row opens as soon as there is something to show. */
+  private isToOpen = false;
   private view: LogView | null = null;
   private readonly rate = new Rate();
   private readonly button: HTMLButtonElement;
@@ -89,7 +91,7 @@ export class Row {
     put(this.spoken, ` (${state === "waiting" && this.hasEnded ? "not run" : (own(WORDS, state) ?? "")})`);
     this.time.classList.toggle("pbp-badge", Object.hasOwn(BADGES, state));
     this.clock(0);
-    if (failed) this.open(true);
+    if (failed) this.isToOpen = true;
   }
 
   /** Show the bytes of a pull, a context, an export or a push, and their rate. */
@@ -148,6 +150,7 @@ export class Row {
 
   private open(isOpen: boolean): void {
     this.isOpen = isOpen;
+    this.isToOpen = false;
     this.button.setAttribute("aria-expanded", String(isOpen));
     this.panel.hidden = !isOpen;
     this.draw();
@@ -155,6 +158,7 @@ export class Row {
 
   /** Draw the log if it is open; a closed one shows only its last line. */
   draw(): void {
+    if (this.isToOpen && this.hasPanel) return this.open(true);
     this.button.disabled = !this.hasPanel && !this.isOpen;
     const log = this.log();
     put(this.tail, !this.isOpen && this.state === "running" && log ? plainText(log.last).slice(0, TAIL) : "");

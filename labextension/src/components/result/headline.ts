@@ -5,7 +5,7 @@ import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { runnable, totalSize } from "../../model";
 import type { Kernel, Output, Summary, Vertex, Warning } from "../../model";
-import { familiar, humanBytes, humanSeconds, plural } from "../../words";
+import { familiar, humanBytes, humanSeconds, isCounted, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { copyButton, digestView } from "../shared/digest";
 import { icon } from "../shared/icons";
@@ -69,13 +69,13 @@ function facts(view: View): Child[] {
   return list;
 }
 
-/** Return the steps that people count: those of the Dockerfile that ran or were cached. */
+/** Return the steps that people count and that ran or were cached. */
 export const countedSteps = (summary: Summary): Vertex[] =>
-  (summary.vertexes ?? []).filter((vertex) => vertex.started && !vertex.name.startsWith("[internal]"));
+  (summary.vertexes ?? []).filter((vertex) => vertex.started && isCounted(vertex.name));
 
 /** Return whether a build found everything in the cache. */
 export const isCached = (summary: Summary): boolean => {
-  const steps = countedSteps(summary).filter((vertex) => vertex.kind !== "export");
+  const steps = countedSteps(summary);
   return Boolean(summary.builder) && !summary.error && steps.length > 0 && steps.every((vertex) => vertex.cached);
 };
 
