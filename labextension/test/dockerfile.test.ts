@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { StringStream } from "@codemirror/language";
-import { dockerfile, isBuildCell } from "../src/lab/dockerfile";
+import { wordsOf } from "../src/components/shared/line";
+import { dockerfile, isBuildCell } from "../src/components/shared/dockerfile";
+
+/** The words of each line with their styles, as a page without an editor reads them. */
+function stylesOnPage(text: string): string[] {
+  const state = dockerfile.startState?.(2);
+  return text.split("\n").map((line) => {
+    const words = [...wordsOf(line, (stream) => dockerfile.token(stream, state as never))];
+    assert.equal(words.map(([word]) => word).join(""), line);
+    return words.flatMap(([word, style]) => (style ? [`${word}:${style}`] : [])).join(" ");
+  });
+}
 
 /** The words of each line with their styles: `FROM:keyword busybox:string`. */
 function styles(text: string): string[] {
@@ -72,9 +83,9 @@ const CASES: [string, string, string[]][] = [
     "shell over several lines",
     'RUN --mount=type=cache,target=/x if true; \\\n  then echo "$HOME" \'a\\\n b\'; fi',
     [
-      "RUN:keyword --mount:attribute =:operator type:property =:operator cache:string ,:operator target:property =:operator /x:string if:keyword true:atom \\:operator",
+      "RUN:keyword --mount:attribute =:operator type:property =:operator cache:string ,:operator target:property =:operator /x:string if:keyword true:atom ;:operator \\:operator",
       "then:keyword echo:builtin \":string $HOME:def \":string 'a\\:string",
-      "b':string fi:keyword",
+      "b':string ;:operator fi:keyword",
     ],
   ],
   ["exec form", 'CMD ["python", "-m", "x"]', ['CMD:keyword [:bracket "python":string ,:bracket "-m":string ,:bracket "x":string ]:bracket']],
@@ -91,7 +102,7 @@ const CASES: [string, string, string[]][] = [
   [
     "a heredoc of shell",
     "RUN <<EOF\nif true; then\n  echo FROM\nfi\nEOF\nFROM x",
-    ["RUN:keyword <<EOF:string-2", "if:keyword true:atom then:keyword", "echo:builtin", "fi:keyword", "EOF:string-2", "FROM:keyword x:string"],
+    ["RUN:keyword <<EOF:string-2", "if:keyword true:atom ;:operator then:keyword", "echo:builtin", "fi:keyword", "EOF:string-2", "FROM:keyword x:string"],
   ],
   [
     "a heredoc of Python",
@@ -108,5 +119,8 @@ const CASES: [string, string, string[]][] = [
 ];
 
 for (const [name, text, expected] of CASES) {
-  test(`colours ${name}`, () => assert.deepEqual(styles(text), expected));
+  test(`colours ${name}`, () => {
+    assert.deepEqual(styles(text), expected);
+    assert.deepEqual(stylesOnPage(text), expected, "a card has the colours of a cell");
+  });
 }

@@ -166,6 +166,10 @@ def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, brows
         page.locator("[data-command='pybuild-magic:open-as-notebook']").click()
         page.locator(".jp-Notebook .pb-build-cell", has_text="echo from a file").wait_for()
         assert page.locator(".jp-Notebook .pb-build-cell").inner_text().startswith("%%build -t sub .")
+
+        page.locator(".jp-DirListing-item", has_text="Dockerfile").dblclick()
+        # It has the colours of a cell: JupyterLab's own mode has none for the name of an image.
+        page.locator(".jp-FileEditor .cm-line span", has_text=re.compile("^busybox$")).wait_for()
         assert said == []
 
 

@@ -1,7 +1,7 @@
 // Completions of %%build cells without the words that JupyterLab finds in a cell: only the kernel's are right.
 
 import type { ICompletionContext, ICompletionProvider, ICompletionProviderManager } from "@jupyterlab/completer";
-import { isBuildCell } from "./dockerfile";
+import { isBuildCell } from "../components/shared/dockerfile";
 
 const WORDS = "CompletionProvider:context"; // JupyterLab's provider of a cell's own tokens
 

@@ -1,6 +1,6 @@
 // A cell that begins with %%build as a Dockerfile in the editor: colours, help, and the faults that the kernel reports.
 
-import { StreamLanguage, syntaxTree } from "@codemirror/language";
+import { LanguageSupport, StreamLanguage, syntaxTree } from "@codemirror/language";
 import { linter } from "@codemirror/lint";
 import type { Diagnostic } from "@codemirror/lint";
 import { Compartment, EditorState, Prec, StateEffect } from "@codemirror/state";
@@ -8,7 +8,7 @@ import type { Extension, Text } from "@codemirror/state";
 import { EditorView, ViewPlugin, hoverTooltip } from "@codemirror/view";
 import type { Tooltip } from "@codemirror/view";
 import { h } from "../dom";
-import { dockerfile, isBuildCell } from "./dockerfile";
+import { dockerfile, isBuildCell } from "../components/shared/dockerfile";
 import { REFERENCE, helpFor } from "./help";
 
 const DELAY = 400; // milliseconds after the last key until a cell is checked
@@ -28,6 +28,8 @@ export interface Finding {
 export type Check = (text: string) => Promise<Finding[] | null>;
 
 const language = StreamLanguage.define(dockerfile);
+/** The language of a Dockerfile in a file, and in a code block of a text. */
+export const dockerfileSupport = new LanguageSupport(language);
 const recheck = StateEffect.define<null>();
 const views = new Set<EditorView>();
 

@@ -1,27 +1,38 @@
 // The plugin that gives every editor colours, completions, help and checks of %%build cells, which the kernel makes.
 
 import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
+import { EditorExtensionRegistry, IEditorExtensionRegistry, IEditorLanguageRegistry } from "@jupyterlab/codemirror";
 import type { IEditorExtensionFactory } from "@jupyterlab/codemirror";
 import { ICompletionProviderManager } from "@jupyterlab/completer";
 import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
 import { kernelOf } from "./channel";
 import { keepWordsOut } from "./completer";
-import { buildCells, checkAgain } from "./editor";
+import { buildCells, checkAgain, dockerfileSupport } from "./editor";
 import type { Finding } from "./editor";
+import { DOCKERFILE } from "./explorer";
 
 export const editorPlugin: JupyterFrontEndPlugin<void> = {
   id: "pybuild_magic:editor",
   description: "Dockerfiles in %%build cells: colours, completions, help and checks while typing.",
   autoStart: true,
   requires: [IEditorExtensionRegistry],
-  optional: [INotebookTracker, ICompletionProviderManager],
+  optional: [INotebookTracker, ICompletionProviderManager, IEditorLanguageRegistry],
   activate: (
     app,
     registry: IEditorExtensionRegistry,
     tracker: INotebookTracker | null,
     completions: ICompletionProviderManager | null,
+    languages: IEditorLanguageRegistry | null,
   ) => {
+    // A file has the colours of a cell: JupyterLab's own mode knows neither flags, images nor stages.
+    const known = languages?.findByMIME("text/x-dockerfile");
+    if (known) known.support = dockerfileSupport;
+    languages?.addLanguage({
+      name: "Containerfile",
+      mime: "text/x-containerfile",
+      filename: new RegExp(DOCKERFILE),
+      support: dockerfileSupport,
+    });
     if (completions) void app.restored.then(() => keepWordsOut(completions));
     // A cell may have loaded pybuild_magic, or made an image or a file that another cell mentions.
     NotebookActions.executed.connect(() => checkAgain());

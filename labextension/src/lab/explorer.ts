@@ -84,7 +84,8 @@ export class ExplorerFactory extends ABCWidgetFactory<DocumentWidget<Explorer>> 
   }
 }
 
-const DOCKERFILE = "^(.+\\.)?(Dockerfile|Containerfile)(\\..+)?$";
+/** The names of Dockerfiles. */
+export const DOCKERFILE = "^(.+\\.)?(Dockerfile|Containerfile)(\\..+)?$";
 
 /** Return whether a path has the name of a Dockerfile. */
 export const isDockerfile = (path: string): boolean => new RegExp(DOCKERFILE).test(PathExt.basename(path));

@@ -7,7 +7,7 @@ import { IFileBrowserFactory } from "@jupyterlab/filebrowser";
 import { INotebookTracker } from "@jupyterlab/notebook";
 import type { Contents } from "@jupyterlab/services";
 import type { JSONObject } from "@lumino/coreutils";
-import { isBuildCell } from "./dockerfile";
+import { isBuildCell } from "../components/shared/dockerfile";
 import { ExplorerFactory, FILE_TYPES, ImageModelFactory } from "./explorer";
 import { pythonSpec } from "./helper";
 import type { Helper } from "./helper";

@@ -10,7 +10,7 @@ import type { Kernel } from "../model";
 import { h } from "../dom";
 import { kernelOf } from "./channel";
 import { Difference } from "./difference";
-import { isBuildCell } from "./dockerfile";
+import { isBuildCell } from "../components/shared/dockerfile";
 import { Explorer } from "./explorer";
 import type { Helper } from "./helper";
 import { imageIcon } from "./icon";

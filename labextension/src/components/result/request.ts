@@ -2,7 +2,7 @@
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
-import { dockerfile, json, shell } from "../shared/code";
+import { dockerfile, dockerfileLines, json, shell } from "../shared/code";
 import { copyButton } from "../shared/digest";
 import type { Panel } from "../shared/tabs";
 import type { View } from "./view";
@@ -13,7 +13,7 @@ function colours(command: string): Child {
   const note = lines[0]?.startsWith("# ") ? [dockerfile(lines.shift() ?? ""), "\n"] : null;
   const [first = "", ...rest] = lines;
   if (!first.includes("<<")) return [note, shell(lines.join("\n"))];
-  return [note, shell(first), rest.map((line) => ["\n", dockerfile(line)])];
+  return [note, shell(first), dockerfileLines(rest).map((line) => ["\n", line])];
 }
 
 export function requestTab(view: View): Panel {

@@ -4,7 +4,7 @@ import { h } from "../../dom";
 import { runnable } from "../../model";
 import type { Layer, Vertex } from "../../model";
 import { humanBytes, humanSeconds, plural } from "../../words";
-import { dockerfile } from "../shared/code";
+import { dockerfileLines } from "../shared/code";
 import { icon } from "../shared/icons";
 import { note } from "../shared/note";
 import type { View } from "./view";
@@ -35,7 +35,7 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
   const text = (view.summary.dockerfile ?? "").replace(/\n$/, "");
   const lines = text.split("\n");
   const warnings = view.summary.warnings ?? [];
-  const rows = lines.slice(0, LINES).map((line, index) => {
+  const rows = dockerfileLines(lines.slice(0, LINES)).map((line, index) => {
     const costs = costsByLine.get(index + 1);
     const lineWarnings = warnings.filter((warning) => warning.line === index + 1);
     const time = costs?.vertexes.reduce((sum, vertex) => sum + (vertex.seconds ?? 0), 0) ?? 0;
@@ -44,7 +44,7 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
       "li",
       { class: lineWarnings.length ? "pbr-warned" : costs?.layers.length ? "pbr-made" : null },
       h("span", { class: "pbr-line-number", "aria-hidden": "true" }, index + 1),
-      dockerfile(line),
+      line,
       h(
         "span",
         { class: "pbr-cost" },

@@ -1,52 +1,64 @@
-// Dockerfile instructions, shell commands and JSON in colours: text in spans.
+// Dockerfiles, shell commands and JSON in colours: text in spans. The words are those of the editor's modes.
 
+import { shell as shellMode } from "@codemirror/legacy-modes/mode/shell";
+import type { StringStream } from "@codemirror/language";
+import { own } from "../../document";
 import { h } from "../../dom";
 import type { Child } from "../../dom";
+import { INSTRUCTIONS, dockerfile as dockerfileMode } from "./dockerfile";
+import { wordsOf } from "./line";
 
-const KEYWORDS = new Set(
-  "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR".split(
-    " ",
-  ),
-);
-const TOKEN = /("(?:[^"\\]|\\.)*"|'[^']*')|((?:^|(?<=\s))--?[\w-]+)|(\$\{[^}]*\}|\$\w+)|(&&|\|\||[|;])/g;
-const LONGEST = 4000;
+const LONGEST = 4000; // letters of a line in colours
+/** What a style of the modes is here; a word of another one has no colour. */
+const KINDS: Record<string, string> = {
+  keyword: "keyword",
+  attribute: "flag",
+  string: "string",
+  "string-2": "string",
+  "string.special": "string",
+  quote: "string",
+  def: "def",
+  "variable-2": "variable",
+  number: "number",
+  builtin: "builtin",
+  operator: "operator",
+  comment: "comment",
+  meta: "comment",
+};
 
 const span = (kind: string, text: string): HTMLElement => h("span", { class: `pbr-${kind}` }, text);
 
-/** Return the words of a command: strings, flags, variables and operators. */
-export function shell(text: string): Child[] {
+function coloured(text: string, token: (stream: StringStream) => string | null): Child[] {
   if (text.length > LONGEST) return [text];
-  const parts: Child[] = [];
-  let end = 0;
-  for (const match of text.matchAll(TOKEN)) {
-    parts.push(text.slice(end, match.index));
-    const kind = match[1] ? "string" : match[2] ? "flag" : match[3] ? "variable" : "operator";
-    parts.push(span(kind, match[0]));
-    end = match.index + match[0].length;
-  }
-  parts.push(text.slice(end));
-  return parts;
+  return [...wordsOf(text, token)].map(([word, style]) => {
+    const kind = style ? own(KINDS, style) : undefined;
+    return kind ? span(kind, word) : word;
+  });
+}
+
+/** Return the words of a command. */
+export function shell(text: string): Child[] {
+  const state: unknown = shellMode.startState?.(2);
+  return text.split("\n").flatMap((line, index) => [index ? "\n" : "", ...coloured(line, (stream) => shellMode.token(stream, state))]);
+}
+
+/** Return the lines of a Dockerfile, each as an element. */
+export function dockerfileLines(lines: string[]): HTMLElement[] {
+  const state = dockerfileMode.startState?.(2) as Parameters<typeof dockerfileMode.token>[1];
+  return lines.map((line) => h("code", { class: "pbr-instruction" }, coloured(line, (stream) => dockerfileMode.token(stream, state))));
 }
 
 /** Return an instruction of a Dockerfile, or the name of a step that is no instruction. */
 export function dockerfile(text: string): HTMLElement {
-  const word = /^\s*([A-Za-z]+)(?=\s|$)/.exec(text);
-  const name = word?.[1] ?? "";
-  const code = h("code", { class: "pbr-instruction" });
-  if (word && KEYWORDS.has(name.toUpperCase())) {
-    const rest = text.slice(word[0].length).split(/(\sAS\s)/i);
-    code.append(word[0].slice(0, -name.length), span("keyword", name));
-    for (const part of rest)
-      code.append(
-        ...nodes(/^\sas\s$/i.test(part) && name.toUpperCase() === "FROM" ? [span("keyword", part)] : shell(part)),
-      );
-  } else if (/^\s*#/.test(text)) code.append(span("comment", text));
-  else code.append(...nodes(shell(text)));
-  return code;
+  const [word = ""] = text.trimStart().split(/\s/, 1);
+  if (INSTRUCTIONS.has(word.toUpperCase()) || word.startsWith("#")) {
+    const [first, ...rest] = dockerfileLines(text.split("\n")) as [HTMLElement, ...HTMLElement[]];
+    for (const line of rest) first.append("\n", ...line.childNodes);
+    return first;
+  }
+  // The history of an image has commands of RUN without the word.
+  return h("code", { class: "pbr-instruction" }, /^\/bin\/\w*sh$/.test(word) ? shell(text) : text);
 }
-
-const nodes = (parts: Child[]): (Node | string)[] =>
-  parts.filter((part): part is Node | string => part instanceof Node || typeof part === "string");
 
 const JSON_TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)/g;
 

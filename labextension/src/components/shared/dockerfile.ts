@@ -241,6 +241,7 @@ function plain(stream: StringStream, state: State): string | null {
 
 function nested(stream: StringStream, state: State, language: Exclude<Language, "text">): string | null {
   const mode = modes[language] as StreamParser<unknown>;
+  if (language === "shell" && !isInString(state) && stream.match(/^(?:&&|\|\||[|;])/)) return "operator";
   state.inner ??= mode.startState?.(4) ?? {};
   return mode.token(stream, state.inner);
 }
