@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from .component import RECORDED
@@ -82,7 +83,7 @@ def draw_flood(page: ResultPage) -> None:
 def open_log(page: ResultPage) -> float:
     """Open the tab and wait for all lines; returns the milliseconds until the first are there."""
     took = page.page.evaluate(_OPEN)
-    page.page.locator(".pbr-found", has_text=f"{LINES:,} lines").wait_for()
+    page.page.locator(".pbr-found", has_text=re.compile(rf"^{LINES:,} lines$")).wait_for()
     return took
 
 

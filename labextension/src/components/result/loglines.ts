@@ -51,7 +51,11 @@ export class LogLines {
   private readonly styles: Style[] = [];
   private lowered: { text: string; starts: Uint32Array } | null = null;
 
+  /** The number of lines that the steps printed, including those that are missing here. */
+  readonly count: number;
+
   constructor(logs: StepLog[]) {
+    this.count = logs.reduce((sum, log) => sum + log.count, 0);
     for (const log of logs) this.add(log, logs.length > 1);
   }
 

@@ -177,8 +177,10 @@ export function logsTab(view: View): Panel {
 
   function tell(): void {
     const total = lines.kinds.reduce((sum, kind) => sum + Number(kind === "line"), 0);
-    const count = matches.length.toLocaleString("en-US");
-    fill(status, query ? (matches.length ? `${(current + 1).toLocaleString("en-US")} of ${count}` : "Not found") : plural(total, "line"));
+    const [count, shown] = [matches.length.toLocaleString("en-US"), total.toLocaleString("en-US")];
+    const all = plural(lines.count, "line"); // of which the notebook may have cut some
+    if (query) fill(status, matches.length ? `${(current + 1).toLocaleString("en-US")} of ${count}` : "Not found");
+    else fill(status, total < lines.count ? `${shown} of ${all}` : all);
   }
 
   function go(by: number): void {
