@@ -7,6 +7,8 @@ from typing import Any
 
 from ..results.bounds import LEVELS, bound_to
 from ..results.owners import Owners
+from ..results.summarise import file_summary
+from ..results.trees import REST, ImageFiles, heaviest
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary, WarningSummary
 from .attestations import attested_section
 from .fold import fold_style
@@ -26,14 +28,29 @@ ENTRY = 170
 _LISTED = 500
 """The number of entries of a tree shown on a page for itself."""
 
+_TREES = 60_000
+"""The most entries of an image whose files a page shows if the cell asks for them with `--view files`."""
+_SMALL = 60
+"""The most entries of an image whose files every page shows."""
+
 Downloads = Mapping[int, str]
 """By the index of an output, the token with which the kernel serves its bytes."""
 
 
-def render(summary: Summary, downloads: Downloads | None = None, steps: Markup | None = None) -> Markup:
+def trees_of(summary: Summary) -> int:
+    """Return the most entries that an image may have for a page of this result to show its files."""
+    return _TREES if summary.view == "files" else _SMALL
+
+
+def render(
+    summary: Summary,
+    downloads: Downloads | None = None,
+    steps: Markup | None = None,
+    trees: Sequence[ImageFiles] = (),
+) -> Markup:
     """Return the whole result: its name, its size, its destination, its contents, and how it was made.
 
-    `steps` replace the timeline, and have logs.
+    `steps` replace the timeline, and have logs. Of the `trees` of an image, the largest directories that fit are shown.
     """
     page = Markup("")
     for level in range(LEVELS):
@@ -42,11 +59,26 @@ def render(summary: Summary, downloads: Downloads | None = None, steps: Markup |
             continue  # it is not worth writing, to find that it is too long
         page = _page(bounded, downloads or {}, steps)
         if len(page) <= LIMIT and len(page.encode()) <= LIMIT:
-            break
+            return _with_trees(page, bounded, downloads or {}, steps, trees)
     return page
 
 
-def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Markup:
+def _with_trees(
+    page: Markup, summary: Summary, downloads: Downloads, steps: Markup | None, trees: Sequence[ImageFiles]
+) -> Markup:
+    """Return the page with as many entries of the trees as fit; the page as it is where that is none."""
+    total = sum(len(tree.entries) for tree in trees)
+    most = min(total, (LIMIT - len(page.encode())) // ENTRY) if total else 0
+    while most >= len(trees) > 0:
+        sections = [_image_files(tree, most * len(tree.entries) // total, len(trees) > 1) for tree in trees]
+        whole = _page(summary, downloads, steps, sections)
+        if len(whole.encode()) <= LIMIT:
+            return whole
+        most = most * 3 // 4
+    return page
+
+
+def _page(summary: Summary, downloads: Downloads, steps: Markup | None, trees: Sequence[Markup | None] = ()) -> Markup:
     parts: list[Markup | None] = [_headline(summary)]
     parts += [_warning(warning) for warning in summary.warnings]
     parts += [
@@ -60,7 +92,7 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
     sections: list[tuple[str, Sequence[Markup | None]]] = [
         ("image", [image_section(image)] if image else []),
         ("layers", [layers_section(manifest, several) for manifest in manifests]),
-        ("files", [_files(output) for output in summary.outputs if output.files]),
+        ("files", [*(_files(output) for output in summary.outputs if output.files), *trees]),
         ("config", [config_section(manifest, several) for manifest in manifests]),
         ("attestations", [attested_section(attested, len(summary.attested) > 1) for attested in summary.attested]),
         ("steps logs timeline", [steps or timeline_section(summary)]),
@@ -183,32 +215,47 @@ def _files(output: OutputSummary) -> Markup:
     return section("Files", note, tree, is_open=small)
 
 
-def _tree(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
+def _image_files(image: ImageFiles, most: int, several: bool) -> Markup | None:
+    """Return the files of an image, of which about `most` entries are listed; None where there is none."""
+    if not image.entries:
+        return None
+    shown = heaviest(image.entries, most) if most < len(image.entries) else image.entries
+    size = sum(entry.size for _, entry in image.entries)
+    note = f"{plural(len(image.entries), 'entry')}, {human_bytes(size)}"
+    if len(shown) < len(image.entries):
+        note += "; the largest directories are listed, the others counted"
+    title = f"Files of {image.platform}" if several else "Files of the image"
+    root = grow(file_summary(entry) for _, entry in shown)
+    return section(title, note, _tree(root, len(shown) <= _OPEN_ENTRIES, sizes=True, owners=image.owners))
+
+
+def _tree(node: TreeNode, is_open: bool, sizes: bool, owners: Owners | None = None) -> Markup:
     def order(child: TreeNode) -> tuple[bool, str]:
         return (child.file.type != DIR, child.name)
 
     children = sorted(node.children.values(), key=order)
-    return tag.ul(*(_entry(child, is_open, sizes) for child in children), cls="pb-tree")
+    return tag.ul(*(_entry(child, is_open, sizes, owners or Owners()) for child in children), cls="pb-tree")
 
 
-def _entry(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
+def _entry(node: TreeNode, is_open: bool, sizes: bool, owners: Owners) -> Markup:
     """Return a line of a tree. With `sizes`, directories have one too, for which everything below them must be
     known.
     """
     file = node.file
     is_dir = file.type == DIR
     name = f"{node.name}/" if is_dir else f"{node.name} → {file.link}" if file.type == SYMLINK else node.name
-    counted = file.type == "0" or (is_dir and sizes)
+    is_rest = file.type == REST
+    counted = file.type in ("0", REST) or (is_dir and sizes)
     columns = (
         tag.span(name, cls="pb-dir" if is_dir else "pb-file"),
         " ",
         tag.span(human_bytes(node.size) if counted else "", cls="pb-num"),
         " ",
-        tag.span(mode_string(file), cls="pb-mode"),
+        tag.span("" if is_rest else mode_string(file), cls="pb-mode"),
         " ",
-        tag.span(Owners().of(file), title="owner", cls="pb-owner"),
+        tag.span("" if is_rest else owners.of(file), title="owner", cls="pb-owner"),
     )
     if not node.children:
         return tag.li(tag.div(*columns, cls="pb-entry"))
     head = tag.summary(*columns, cls="pb-entry")
-    return tag.li(tag.details(head, _tree(node, is_open, sizes), open=is_open))
+    return tag.li(tag.details(head, _tree(node, is_open, sizes, owners), open=is_open))

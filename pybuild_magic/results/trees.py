@@ -21,7 +21,7 @@ from .bounds import LIMIT as DOCUMENT
 from .bounds import bound
 from .columns import columns_of
 from .contents import Contents, Marked
-from .owners import with_owners
+from .owners import Owners, owners_of, with_owners
 
 REST = "+"
 """The type of the entry that stands for the entries of its directory that are not kept; its name says how many."""
@@ -62,6 +62,27 @@ def _with_owners(image: ImageSummary, contents: Contents) -> ImageSummary:
         except BuildError:
             manifests.append(manifest)
     return msgspec.structs.replace(image, manifests=tuple(manifests))
+
+
+class ImageFiles(msgspec.Struct, frozen=True):
+    """The root file system of an image for a page without a kernel."""
+
+    platform: str
+    entries: Sequence[Marked]
+    owners: Owners
+
+
+def image_files(image: ImageSummary, contents: Contents, most: int = _QUICK) -> list[ImageFiles]:
+    """Return the trees of the image's platforms whose layers are at hand and have at most `most` entries."""
+    trees: list[ImageFiles] = []
+    for manifest in image.manifests:
+        try:
+            if manifest.layers and contents.is_at_hand(manifest, most):
+                entries = _entries(contents, "image", manifest.platform)
+                trees.append(ImageFiles(manifest.platform, entries, owners_of(contents.tree(manifest))))
+        except BuildError:
+            continue  # the page does without
+    return trees
 
 
 class _Keeper:

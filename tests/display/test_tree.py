@@ -6,7 +6,10 @@ import pytest
 
 from pybuild_magic.display import html
 from pybuild_magic.display.tree import grow, mode_string
-from pybuild_magic.summary import FileSummary, OutputSummary, Summary
+from pybuild_magic.results.owners import Owners
+from pybuild_magic.results.trees import ImageFiles
+from pybuild_magic.store import DIR, Entry
+from pybuild_magic.summary import FileSummary, ImageSummary, OutputSummary, Summary
 
 from .test_markup import Page
 
@@ -19,6 +22,8 @@ FILES = (
     FileSummary("only/parents/implied", "0", 0o600, 5),
     FileSummary("pipe", "6", 0o644),
 )
+
+IMAGE = ImageSummary(names=(), digest="sha256:" + "1" * 64, media_type="", size=1)
 
 
 def page(files: tuple[FileSummary, ...], more: int = 0) -> str:
@@ -74,3 +79,24 @@ def test_a_level_that_is_not_written_would_have_been_too_long(count: int, monkey
     monkeypatch.setattr(html, "ENTRY", 0)
     assert page(files) == quick
     assert "</ul>" in quick
+
+
+def test_a_page_without_a_kernel_lists_the_files_of_an_image_as_far_as_they_fit() -> None:
+    """With `--view files`, nbconvert and code-hosting pages showed none."""
+    entries = [("", Entry(f"usr/lib{number % 7}/module{number}.py", mode=0o644, size=number)) for number in range(3000)]
+    root = [("", Entry("app", DIR, 0o755)), ("", Entry("app/main.py", mode=0o644, uid=1000, gid=1000, size=12))]
+    summary = Summary(ref="x", builder="embedded", view="files", image=IMAGE)
+    few = [ImageFiles("linux/amd64", root, Owners({"1000": "ada"}, {"1000": "ada"}))]
+    text = Page(str(html.render(summary, trees=few))).text
+    assert "Files of the image" in text
+    assert "2 entries, 12 B" in text
+    assert "main.py" in text
+    assert "ada" in text
+    whole = str(html.render(summary, trees=[ImageFiles("linux/amd64", [*root, *entries], Owners())]))
+    assert len(whole) <= html.LIMIT
+    assert "<details open><summary><strong>Files of the image</strong>" in whole
+    text = Page(whole).text
+    assert "3,002 entries" in text
+    assert "the largest directories are listed" in text
+    assert "more entries" in text
+    assert text.count("module") > 100, "the room is used"
