@@ -124,6 +124,16 @@ def remove(_service: Service, params: Params) -> Any:
     return {"freed": collect_garbage(store)}
 
 
+def available(_service: Service, params: Params) -> Any:
+    """Answer `{ref}`, the name of an image that a card offers to run, with `{why}`: why it cannot be run, or ""."""
+    name = _name(params, "ref")
+    try:
+        stored_name(embedded_builder().store, name)
+    except BuildError:
+        return {"why": f"{name} is not in the store any more. To use it, run the cell again."}
+    return {"why": ""}
+
+
 def open_image(service: Service, params: Params) -> Any:
     """Answer `{ref}` with an image of the store as a Summary."""
     return _stored_document(service, stored_image(embedded_builder().store, _name(params, "ref")))
@@ -217,6 +227,7 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "du": disk_usage,
     "prune": prune,
     "remove": remove,
+    "available": available,
     "open": open_image,
     "open_archive": open_archive,
     "reopen": reopen,

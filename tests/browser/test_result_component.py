@@ -450,7 +450,7 @@ def test_a_log_without_a_kernel_has_its_first_and_last_lines(page: ResultPage) -
     page.draw(json.dumps(flood()[0]))
     page.tab("Logs")
     shown = page.page
-    shown.locator(".pbr-found", has_text="250 lines").wait_for()
+    shown.locator(".pbr-found", has_text="250 of 100,000 lines").wait_for()
     box = shown.get_by_role("region", name="Log", exact=True)
     box.locator(".pbr-logline", has_text="line 99999 of").wait_for()  # what went wrong is at the end
     box.evaluate("(box) => (box.scrollTop = 50 * 18 - 100)")
@@ -463,6 +463,24 @@ def test_a_log_without_a_kernel_has_its_first_and_last_lines(page: ResultPage) -
     shown.get_by_role("button", name="All 100,000 lines in Logs").click()
     shown.get_by_role("tab", name="Logs", selected=True).wait_for()
     assert page.violations() == []
+
+
+def test_a_card_offers_to_run_an_image_only_while_the_store_has_it(page: ResultPage, made: Path) -> None:
+    result = build("FROM scratch\nCOPY src/notes.txt /\n", context=made / "context", tags="passing", progress="quiet")
+    document = _document(result)
+    offers = page.page.locator("[data-pybuild-open]")  # only JupyterLab shows them
+    page.draw(document)
+    offers.nth(1).wait_for(state="attached")
+    store = embedded_builder().store
+    store.images.remove("docker.io/library/passing:latest")
+    page.draw(document)
+    page.page.get_by_text("passing:latest is not in the store any more. To use it, run the cell again.").wait_for()
+    assert offers.count() == 0
+    page.draw(json.dumps(json.loads(document) | {"outputs": [{"type": "oci", "dest": "out.oci"}]}))
+    offers.nth(1).wait_for(state="attached")
+    page.draw(json.dumps(json.loads(document) | {"outputs": [{"type": "tar", "dest": "/out.tar"}]}))
+    page.page.get_by_text("/out.tar").first.wait_for()
+    assert offers.count() == 0, "a tar is no image"
 
 
 def test_a_log_of_100_000_lines_opens_and_is_searched_at_once(page: ResultPage) -> None:
@@ -766,12 +784,17 @@ def test_the_main_states_look_as_they_were_seen_and_axe_finds_nothing(browser: B
             page.tab(name)
             if name == "Image":
                 page.page.locator(".pbr-doc button").first.click()
+                strings = page.page.locator(".pbr-source .pbr-string").all_inner_texts()
+                assert {"busybox", "deps"} <= set(strings), "images and --from have the colours of a cell"
             if name in ("Image", "Config", "Graph", "Timeline"):
                 page.page.wait_for_timeout(100)
                 snapshot.check(f"result-{name.lower()}-{theme}", place)
             found += page.violations(*rules)
         page.draw(json.dumps(failed))
         snapshot.check(f"result-failed-{theme}", place)
+        silent = page.page.locator('.pbp-step[data-state="error"] .pbp-toggle')
+        assert silent.get_attribute("aria-expanded") == "false", "a step that printed nothing has nothing to open"
+        assert silent.is_disabled()
         for name in ("Steps", "Logs"):
             page.tab(name)
             found += page.violations(*rules)

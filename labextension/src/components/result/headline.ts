@@ -10,6 +10,7 @@ import { dockerfile } from "../shared/code";
 import { copyButton, digestView } from "../shared/digest";
 import { icon } from "../shared/icons";
 import type { IconName } from "../shared/icons";
+import { note } from "../shared/note";
 import { report } from "./report";
 import { live } from "./view";
 import type { View } from "./view";
@@ -92,23 +93,37 @@ function how(summary: Summary): string {
   return parts.join(" · ");
 }
 
-/** Return the name of an image that can be run: its name in the store, or the path of an archive or a layout. */
-function runnableName(summary: Summary): string {
-  if (summary.builder !== "embedded") return ""; // another builder's images are not the kernel's
-  const names = (output: Output): string => {
-    if (output.type === "image") return familiar(output.names?.[0] ?? "");
-    return output.type in LAYOUTS ? (output.dest ?? "") : "";
-  };
-  return (summary.outputs ?? []).map(names).find(Boolean) ?? "";
+/** Return an image that can be run: by its name in the store, or by the path of an archive or a layout. */
+function runnableImage(summary: Summary): { name: string; isStored: boolean } | undefined {
+  if (summary.builder !== "embedded") return undefined; // another builder's images are not the kernel's
+  const images = (summary.outputs ?? []).map((output) => {
+    const isStored = output.type === "image";
+    return { name: isStored ? familiar(output.names?.[0] ?? "") : output.type in LAYOUTS ? (output.dest ?? "") : "", isStored };
+  });
+  return images.find(({ name }) => name);
 }
 
-/** Return buttons that only the JupyterLab extension shows: other pages have no terminals and no choice of kernels. */
-function uses(summary: Summary): Child {
-  const name = runnableName(summary);
-  if (!name) return null;
+/**
+ * Return buttons that only the JupyterLab extension shows: other pages have no terminals and no choice of kernels. If the
+ * kernel's store has lost the image, a sentence says so.
+ */
+function uses(view: View): Child {
+  const image = runnableImage(view.summary);
+  if (!image) return null;
+  const { name, isStored } = image;
   const use = (kind: string, sign: IconName, words: string): HTMLElement =>
     h("span", { hidden: true, class: "pbr-button pbr-small", "data-pybuild-open": `${kind} ${name}` }, icon(sign), words);
-  return h("div", { class: "pbr-uses" }, use("terminal", "terminal", "Open terminal"), use("kernel", "play", "Use as kernel"));
+  const place = h("div", { class: "pbr-uses" });
+  async function draw(): Promise<void> {
+    const { kernel } = view;
+    const answer = kernel && isStored ? kernel.ask("available", { ref: name }) : null;
+    const why = await answer?.then(({ result }) => (result as { why: string }).why).catch(() => "");
+    if (kernel !== view.kernel) return;
+    fill(place, why ? note(why) : [use("terminal", "terminal", "Open terminal"), use("kernel", "play", "Use as kernel")]);
+  }
+  view.whenKernel(() => void draw());
+  void draw();
+  return place;
 }
 
 function where(view: View, output: Output, index: number): HTMLElement {
@@ -214,7 +229,7 @@ export function headline(view: View): HTMLElement {
       { class: "pbr-places" },
       (summary.outputs ?? []).map((output, index) => where(view, output, index)),
     ),
-    uses(summary),
+    uses(view),
     warnings.length
       ? h(
           "details",
