@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from ..cancel import Cancel
-from ..oci.blobs import Blobs
-from ..request.solve_request import SolveRequest
-from ..session import Session
-from ..status.messages import SolveStatus, StatusSink
-from ..store import Entry
-from ..summary import RungSummary
-
 if TYPE_CHECKING:
+    from ..cancel import Cancel
+    from ..oci.blobs import Blobs
+    from ..request.solve_request import SolveRequest
+    from ..session import Session
+    from ..status.messages import SolveStatus, StatusSink
+    from ..store import Entry
     from ..store.history import HistoryRecord
     from ..store.usage import DiskUsage, Pruned
+    from ..summary import RungSummary
 
 
 @dataclass(frozen=True)

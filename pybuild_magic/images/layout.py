@@ -7,12 +7,10 @@ from ..errors import SourceError
 from ..oci.blobs import read
 from ..oci.descriptor import Descriptor
 from ..oci.digest import is_digest
-from ..oci.layout import find
 from ..oci.manifest import media_type_of
 from ..oci.platform import Platform
 from ..portable import kind_of, looks_like_path, user_path
 from ..store import Store
-from .archive import open_images
 from .places import BlobsPlace, Found, Place, find_image
 
 SCHEME = "oci-layout://"
@@ -40,6 +38,9 @@ def split_layout(spec: str) -> tuple[str, str, str]:
 
 def find_in_layout(store: Store, spec: str, platform: Platform, cancel: Cancel) -> tuple[Found, Place]:
     """Return the image of a layout or archive, and the place of its layers. Raises SourceError."""
+    from ..oci.layout import find
+    from .archive import open_images
+
     path, tag, digest = split_layout(spec)
     images = open_images(user_path(path))
     place = BlobsPlace(images)

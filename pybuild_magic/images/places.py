@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
@@ -17,8 +17,10 @@ from ..oci.manifest import MAX_DOCUMENT, Manifest, decode_manifest
 from ..oci.mediatype import CONFIGS
 from ..oci.platform import Platform
 from ..oci.reference import Reference
-from ..oci.remote.registry import Registry
 from ..store import Store
+
+if TYPE_CHECKING:
+    from ..oci.remote.registry import Registry
 
 
 class Stream(Protocol):

@@ -6,6 +6,7 @@ kernel ends with it in any case.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -140,6 +141,9 @@ class _Kernel:
             self.events.put(0)
 
     def result(self) -> int:
+        """Start the kernel, and return its exit code when it has ended. Raises BuildError."""
+        gc.freeze()
+        gc.enable()
         for name in _PASSED_ON:
             signal.signal(getattr(signal, name), lambda number, _frame: self.events.put(number))
         thread = threading.Thread(target=self.work, name="pybuild-kernel")

@@ -6,14 +6,17 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..errors import UsageError, nearest
 from ..portable import looks_like_path
-from ..session import SecretSource, SSHSource
 from ..untrusted.foreign import LARGEST
 from .flags import truth
+
+if TYPE_CHECKING:
+    from ..session import SecretSource, SSHSource
 
 CALLS = ("build", "check", "outline", "targets")
 """The methods of `--call`."""
@@ -128,6 +131,8 @@ def parse_build_args(values: Sequence[str], environ: Mapping[str, str]) -> Itera
 
 def parse_secret(value: str) -> SecretSource:
     """Read `id=ID,src=PATH`, `id=ID,env=VAR` or `id=ID` as buildx does. Raises UsageError."""
+    from ..session import SecretSource
+
     pairs = parse_fields(split_csv(value, "--secret"), "--secret", ("id", "src", "source", "env", "type"))
     kind, path, env = pairs.get("type", ""), pairs.get("src", pairs.get("source", "")), pairs.get("env", "")
     if kind not in ("", "file", "env"):
@@ -147,6 +152,8 @@ def secret_line(secret: SecretSource) -> str:
 
 def parse_ssh(value: str) -> SSHSource:
     """Read `default`, `ID`, or `ID=SOCKET|KEY[,KEY]`."""
+    from ..session import SSHSource
+
     name, equals, paths = value.partition("=")
     return SSHSource(name, tuple(paths.split(",")) if equals else ())
 

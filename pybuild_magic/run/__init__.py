@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .background import BackgroundRun, start, start_with
 from .container import Container, Show, run, run_with
 from .image import RunImage, find_image
 from .options import FLAGS, RunOptions, options_from
 from .result import RunResult
+
+if TYPE_CHECKING:
+    from .background import BackgroundRun, start, start_with
 
 __all__ = [
     "FLAGS",
@@ -30,6 +32,15 @@ __all__ = [
     "start",
     "start_with",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import runs in the background when they are first used, so that the start of a kernel does not pay for them."""
+    if name not in ("BackgroundRun", "start", "start_with"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import background
+
+    return getattr(background, name)
 
 
 class _Callable(ModuleType):

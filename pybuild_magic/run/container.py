@@ -14,19 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .. import exporters
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, Output, RunOutcome, RunSpec, SandboxMount
-from ..builders.embedded.sandbox.cdi import Given, Machine
 from ..builders.embedded.sandbox.limits import Limits
+from ..builders.embedded.sandbox.spec import Given
 from ..cancel import Cancel
 from ..errors import Interrupted, UsageError
-from ..exporters import ExportContext, SolveResult, TargetResult
 from ..llb.ops import MountType, NetMode
 from ..oci.config import DEFAULT_PATH_UNIX, History
-from ..oci.timestamp import format_time
-from ..session import Session
-from ..status.report import Reporter
 from ..store import resolve
 from .image import RunImage, find_image
 from .options import RunOptions, environment, options_of, parse_signal
@@ -136,7 +131,7 @@ class Container:
         hostname = options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
-        edits = Machine().given(options.devices, options.gpus) if options.devices or options.gpus else Given()
+        edits = _devices(options)
         mounts = (*edits.mounts, *to_mounts(options.volumes, places, self.image.snapshot), *extra)
         if self.script is not None:
             mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
@@ -323,6 +318,14 @@ def command_of(
     return words
 
 
+def _devices(options: RunOptions) -> Given:
+    if not options.devices and not options.gpus:
+        return Given()
+    from ..builders.embedded.sandbox.cdi import Machine
+
+    return Machine().given(options.devices, options.gpus)
+
+
 def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
     if not options.cap_add and not options.cap_drop:
         return None
@@ -342,8 +345,13 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
 
 def keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
     """Return the changes of the process, and commit them to an image if the options ask for it."""
-    from ..display.difference import shown  # imported late: most runs do not need it
+    from .. import exporters  # imported late: most runs keep nothing
+    from ..display.difference import shown
+    from ..exporters import ExportContext, SolveResult, TargetResult
+    from ..oci.timestamp import format_time
     from ..results.difference import compare_trees
+    from ..session import Session
+    from ..status.report import Reporter
 
     builder, image, name = embedded_builder(), container.image, container.options.commit
     layer = builder.sandbox.commit(outcome, cancel)

@@ -9,19 +9,17 @@ import msgspec
 
 from ..builders import embedded_builder
 from ..builders.embedded.failed import FailedStep
-from ..builders.embedded.sources import Resolver
 from ..cancel import Cancel
-from ..errors import FAILED, RunError, UsageError
+from ..errors import FAILED, RunError, SourceError, UsageError
 from ..images.layout import find_in_layout, place_on_disk
-from ..images.pull import fetch_layers
+from ..images.stored import find_stored
 from ..oci import config as image_config
 from ..oci import platform as platforms
 from ..oci import reference
 from ..oci.config import ContainerConfig, ImageConfig
-from ..results.contents import Contents
-from ..session import Session
+from ..oci.platform import Platform
+from ..oci.reference import Reference
 from ..status.messages import SolveStatus
-from ..status.report import Reporter
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 
@@ -60,14 +58,40 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
     store = embedded_builder().store
     target = platforms.parse(platform) if platform else platforms.host()
     if path := place_on_disk(ref):
+        from ..images.pull import fetch_layers
+
         image, place = find_in_layout(store, path, target, cancel)
         return RunImage(path, fetch_layers(store, place, image, cancel), image.config)
-    from ..session.auth import DockerAuth
-
     parsed = reference.parse(ref).tagged()
-    with closing(Resolver(store, Session(auth=DockerAuth()), cancel, Reporter(_ignore), _mode(pull))) as resolver:
-        image, place = resolver.locate(parsed, target)
-        return RunImage(parsed.familiar, fetch_layers(store, place, image, cancel), image.config)
+    return (None if pull else _of_store(parsed, target, cancel)) or _resolved(parsed, target, cancel, pull=pull)
+
+
+def _of_store(ref: Reference, platform: Platform, cancel: Cancel) -> RunImage | None:
+    """Return an image that the store has with all its layers unpacked, as most are.
+
+    It is what `_resolved` would return, without the imports and the client of registries.
+    """
+    store = embedded_builder().store
+    try:
+        image = find_stored(store, ref, platform, cancel)
+    except SourceError:
+        return None  # a registry may have it for the platform
+    if image is None or not all(map(store.has_layer, image.diff_ids)):
+        return None
+    return RunImage(ref.familiar, image.diff_ids, image.config)
+
+
+def _resolved(ref: Reference, platform: Platform, cancel: Cancel, *, pull: bool) -> RunImage:
+    from ..builders.embedded.sources import Resolver
+    from ..images.pull import fetch_layers
+    from ..session import Session
+    from ..session.auth import DockerAuth
+    from ..status.report import Reporter
+
+    store, session = embedded_builder().store, Session(auth=DockerAuth())
+    with closing(Resolver(store, session, cancel, Reporter(_ignore), _mode(pull))) as resolver:
+        image, place = resolver.locate(ref, platform)
+        return RunImage(ref.familiar, fetch_layers(store, place, image, cancel), image.config)
 
 
 def _mode(pull: bool) -> str:
@@ -90,6 +114,8 @@ def _of_step(step: FailedStep) -> RunImage:
 
 
 def _of_result(image: object, platform: str) -> RunImage:
+    from ..results.contents import Contents
+
     contents = getattr(image, "contents", None)
     if not isinstance(contents, Contents) or contents.image is None:
         raise UsageError("There is no image to run.", hint="Build it with -t NAME, and run that.")

@@ -1,5 +1,10 @@
 """The content-addressed store: blobs, layers with their indexes, images and cache records."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .blobfiles import DigestMismatch, Ingest
 from .blobs import Blobs
 from .changes import Analysis, Change, changes
@@ -21,16 +26,18 @@ from .entry import (
     whiteout,
 )
 from .files import LayerFiles
-from .header import TRAILER, padding, tar_header
 from .history import HistoryRecord
-from .importer import import_tar, is_tar, read_tar
 from .index import Index
 from .layer import Compressed, Layer
 from .links import LinkLoopError
 from .records import CacheRecord, ImageRecord
 from .store import Store
 from .tree import LayerTree, Tree, resolve
-from .writer import LayerWriter, LazyContent, rewrite_timestamps, write_layer
+
+if TYPE_CHECKING:
+    from .header import TRAILER, padding, tar_header
+    from .importer import import_tar, is_tar, read_tar
+    from .writer import LayerWriter, LazyContent, rewrite_timestamps, write_layer
 
 __all__ = [
     "BLOCK",
@@ -79,3 +86,16 @@ __all__ = [
     "whiteout",
     "write_layer",
 ]
+
+_LATE = {
+    **dict.fromkeys(("TRAILER", "padding", "tar_header"), "header"),
+    **dict.fromkeys(("import_tar", "is_tar", "read_tar"), "importer"),
+    **dict.fromkeys(("LayerWriter", "LazyContent", "rewrite_timestamps", "write_layer"), "writer"),
+}
+"""The modules that read and write tars, which a run of what is there already does without."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LATE[name]}", __name__), name)

@@ -20,6 +20,7 @@ import pytest
 
 from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.builders.embedded.building import Building
 from pybuild_magic.builders.embedded.frontends.result import FrontendResult
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.dockerfile.lower import LoweredTarget
@@ -135,10 +136,19 @@ class RecordingBuilder(EmbeddedBuilder):
 
     targets: Sequence[LoweredTarget] = ()
 
+    def _building(self) -> Building:
+        return _Recording(self)
+
+
+class _Recording(Building):
+    def __init__(self, builder: RecordingBuilder) -> None:
+        super().__init__(builder.store, builder.sandbox, builder.failed)
+        self._builder = builder
+
     def _lower(self, *arguments: Any) -> FrontendResult:
-        found = super()._lower(*arguments)
-        self.targets = found.targets
-        return found
+        lowered = super()._lower(*arguments)
+        self._builder.targets = lowered.targets
+        return lowered
 
 
 def needs_debian(case: Case) -> bool:

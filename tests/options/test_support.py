@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from pybuild_magic import exporters
 from pybuild_magic.api import run as api
-from pybuild_magic.builders.embedded import builder as embedded
+from pybuild_magic.builders.embedded import building as embedded
 from pybuild_magic.errors import UnsupportedError, UsageError
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request

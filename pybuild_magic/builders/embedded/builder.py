@@ -1,54 +1,32 @@
-"""The embedded builder: solves a request in this process, from the Dockerfile to the exporters."""
+"""The embedded builder: solves a request in this process, from the Dockerfile to the exporters.
+
+Its store and sandbox also serve runs and kernels, so that solving (`building`) is imported when a build begins.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import time
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ... import exporters
-from ...attest.options import is_attestation_attr, parse_attests
-from ...attest.statement import Attestation
-from ...cache.imported import CacheLayersError
-from ...cancel import Cancel
-from ...dockerfile.lower import compile  # noqa: A004 - the front end's verb
-from ...dockerfile.lower_options import parse_options
-from ...errors import StoreError, UnsupportedError
-from ...exporters import ExportContext, SolveResult, TargetResult
-from ...exporters.attributes import Values
-from ...llb.sourcepolicy import SourcePolicy
-from ...request.outputs import EXPORTERS
-from ...request.parts import RESOURCES
-from ...request.solve_request import ExporterEntry, SolveRequest
-from ...session import Session
+from ...errors import StoreError
 from ...status.messages import SolveStatus, StatusSink
-from ...status.report import Reporter
-from ...store import Entry, LayerTree, Store
-from ...store.collector import Collector
-from ...store.usage import disk_usage, prune
-from ..builder import SolveResponse
-from ..settings import kept_storage
-from .attested import AttestedBuild
-from .caches import BuildCaches
+from ...store import Store
 from .failed import FailedSteps
-from .frontends.runner import BUILT_IN, Frontends
-from .journal import Journal
 from .sandbox import Sandbox
-from .sandbox.limits import NO_LIMITS, Limits, limits_of
-from .solver import Solver
-from .sources import RemoteLayers, Resolver, SourceContext
-from .vertex_result import Provenance, VertexResult
 
 if TYPE_CHECKING:
+    from ...cancel import Cancel
     from ...llb.sourcepolicy import Rule
+    from ...request.solve_request import SolveRequest
+    from ...session import Session
+    from ...store.collector import Collector
     from ...store.history import HistoryRecord
     from ...store.usage import DiskUsage, Pruned
-    from .frontends.result import FrontendResult
-    from .inputs import BuildInputs
+    from ..builder import SolveResponse
+    from .building import Building
     from .pins import Unlocked
 
 
@@ -63,7 +41,19 @@ class EmbeddedBuilder:
         self.sandbox = Sandbox(self.store)
         self.store.remove_tree = self.sandbox.remove
         self.failed = FailedSteps(self.store, self.sandbox)
-        self.collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
+        self._collector: Collector | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def collector(self) -> Collector:
+        """The collector that keeps the store below its limit."""
+        from ...store.collector import Collector
+        from ..settings import kept_storage
+
+        with self._lock:
+            if self._collector is None:
+                self._collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
+            return self._collector
 
     def close(self, *, collect: bool = False) -> None:
         """End the sandbox's helper process and close the store; first `collect` garbage if the builds made it too
@@ -71,7 +61,8 @@ class EmbeddedBuilder:
         """
         if collect:
             self.collector.finish()
-        self.collector.stop()
+        if self._collector is not None:
+            self._collector.stop()
         self.sandbox.close()
         self.store.close()
 
@@ -79,95 +70,10 @@ class EmbeddedBuilder:
         """See `Builder.solve`. The build appears in the store's history as soon as it begins."""
         try:
             with cancel.bound():
-                return self._solve(request, session, status, cancel)
+                return self._building().solve(request, session, status, cancel)
         finally:
             self.sandbox.tidy()
             self.collector.start()
-
-    def _solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
-        _check_supported(request)
-        if "requestid" in request.frontend_attrs:
-            return self._call(request, session, status, cancel)
-        exports = [
-            (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
-            for entry in request.exporters
-        ]
-        caches = BuildCaches(request)
-        with self.store.lease(), Journal(self.store, request) as journal:
-            reporter = Reporter(journal.tee(status))
-            try:
-                response = self._build(request, session, reporter, cancel, exports, caches)
-            except CacheLayersError as error:
-                caches.give_up(reporter, error)
-                response = self._build(request, session, reporter, cancel, exports, caches)
-            journal.completed(response.exporter_response)
-        return response
-
-    def _build(
-        self,
-        request: SolveRequest,
-        session: Session,
-        reporter: Reporter,
-        cancel: Cancel,
-        exports: Sequence[tuple[ExporterEntry, Values]],
-        caches: BuildCaches,
-    ) -> SolveResponse:
-        attests = parse_attests(request.frontend_attrs)
-        limits = limits_of(request.frontend_attrs)
-        started = time.time_ns()
-        self.failed.forget()
-        with ExitStack() as stack:
-            resolver = stack.enter_context(closing(self._resolver(request, session, reporter, cancel)))
-            sources = SourceContext(self.store, session, cancel, resolver)
-            remote = RemoteLayers(self.store, cancel) if _only_pushes(exports) and not attests.sbom else None
-            imported = caches.read(self.store, session, reporter, cancel, stack)
-            with closing(
-                Solver(
-                    self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits, imported
-                )
-            ) as solver:
-                frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits)
-                lowered = self._lower(frontends, frontends.definition())
-                edges = [target.edge for target in lowered.targets]
-                solved = solver.solve(edges, whole=remote is None)
-                build = AttestedBuild(request, resolver, solver, lowered, started, self.store, reporter, cancel)
-                snapshots = [done.snapshots[0] for done in solved]
-                attestations = build.attestations(attests, snapshots)
-                caches.collect(solver.solved, edges)
-            result = caches.inlined(self._result(lowered, solved, attestations))
-            response = self._export(result, exports, session, reporter, cancel, remote)
-            response |= caches.write(self.store, session, reporter, cancel, remote)
-        snapshot = solved[0].snapshots[0]
-        is_remote = remote is not None and any(map(remote.form, snapshot))
-        files = None if is_remote else _Files(self.store.tree(snapshot))  # while the lease protects what it needs
-        return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
-
-    def _lower(self, frontends: Frontends, definition: BuildInputs) -> FrontendResult:
-        return frontends.solve(definition)
-
-    def _frontends(
-        self,
-        request: SolveRequest,
-        session: Session,
-        reporter: Reporter,
-        cancel: Cancel,
-        resolver: Resolver,
-        solver: Solver,
-        limits: Limits = NO_LIMITS,
-    ) -> Frontends:
-        return Frontends(request, session, self.store, self.sandbox, reporter, cancel, resolver, solver, limits)
-
-    def _resolver(self, request: SolveRequest, session: Session, reporter: Reporter, cancel: Cancel) -> Resolver:
-        return Resolver(self.store, session, cancel, reporter, _mode(request), _policy(request))
-
-    def _call(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
-        """Answer a question about the Dockerfile. Nothing is built, and nothing is added to the history."""
-        attrs, reporter = request.frontend_attrs, Reporter(status)
-        with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
-            sources = SourceContext(self.store, session, cancel, resolver)
-            with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
-                frontends = self._frontends(request, session, reporter, cancel, resolver, solver)
-                return SolveResponse(frontends.answer(attrs["requestid"], frontends.definition()))
 
     def pins(
         self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel
@@ -176,69 +82,17 @@ class EmbeddedBuilder:
 
         Nothing is built. Raises the same errors as `solve`.
         """
-        from .pins import pin, unlocked
+        return self._building().pins(request, session, status, cancel)
 
-        reporter = Reporter(status)
-        with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
-            sources = SourceContext(self.store, session, cancel, resolver)
-            with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
-                definition = self._frontends(request, session, reporter, cancel, resolver, solver).definition()
-                text = definition.read()
-                if definition.syntax:
-                    raise UnsupportedError(
-                        f"A Dockerfile for the front end {definition.syntax} cannot be locked.",
-                        location=definition.syntax_location,
-                    )
-                dockerfile = definition.parse(text)
-                options = definition.complete(parse_options(request.frontend_attrs))
-                targets = compile(dockerfile, options, resolver)
-                return pin(targets, definition.context, sources, reporter), unlocked(targets)
+    def _building(self) -> Building:
+        from .building import Building
 
-    def _result(
-        self,
-        lowered: FrontendResult,
-        solved: list[VertexResult],
-        attestations: Sequence[tuple[Attestation, ...]],
-    ) -> SolveResult:
-        results: list[TargetResult] = []
-        for target, done, attested in zip(lowered.targets, solved, attestations, strict=True):
-            snapshot = done.snapshots[0]
-            provenances = [done.created.get(layer) or Provenance() for layer in snapshot]
-            started = time.time_ns()
-            results.append(
-                TargetResult(
-                    target.platform,
-                    snapshot,
-                    target.config,
-                    target.base,
-                    tuple(provenance.at or started for provenance in provenances),
-                    tuple(provenance.by for provenance in provenances),
-                    attested,
-                )
-            )
-        return SolveResult(tuple(results), lowered.targets[0].epoch, lowered.multi_platform)
-
-    def _export(
-        self,
-        result: SolveResult,
-        exports: Sequence[tuple[ExporterEntry, Values]],
-        session: Session,
-        reporter: Reporter,
-        cancel: Cancel,
-        remote: RemoteLayers | None,
-    ) -> dict[str, str]:
-        response: dict[str, str] = {}
-        for entry, values in exports:
-            cancel.check()
-            exporter = exporters.get(entry.type)
-            digest = "sha256:" + hashlib.sha256(f"{entry.type} {entry.id}".encode()).hexdigest()
-            with reporter.vertex(digest, exporter.name) as report:
-                context = ExportContext(self.store, session, report, cancel, session.sinks.get(entry.id), remote)
-                response |= exporter.export(result, values, context)
-        return response
+        return Building(self.store, self.sandbox, self.failed)
 
     def disk_usage(self) -> DiskUsage:
         """See `Builder.disk_usage`."""
+        from ...store.usage import disk_usage
+
         return disk_usage(self.store)
 
     def prune(
@@ -250,6 +104,8 @@ class EmbeddedBuilder:
         filters: Sequence[str] = (),
     ) -> Pruned:
         """See `Builder.prune`."""
+        from ...store.usage import prune
+
         return prune(self.store, all=all, until=until, keep_storage=keep_storage, filters=filters)
 
     def history(self, limit: int = 50) -> list[HistoryRecord]:
@@ -262,52 +118,3 @@ class EmbeddedBuilder:
             raise StoreError(f"The build {record.ref[:12]} has no log.")
         for line in self.store.blobs.read(record.log).splitlines():
             yield msgspec.json.decode(line, type=SolveStatus)
-
-
-class _Files:
-    """The files of a snapshot, walked anew at each iteration."""
-
-    def __init__(self, tree: LayerTree) -> None:
-        self.tree = tree
-
-    def __iter__(self) -> Iterator[Entry]:
-        return self.tree.walk()
-
-
-def _only_pushes(exports: Sequence[tuple[ExporterEntry, Values]]) -> bool:
-    """Return whether the result only goes to registries, so that its layers are not needed here."""
-    images = [values for entry, values in exports if EXPORTERS[entry.type].pushable]
-    return bool(exports) and len(images) == len(exports) and all(image["push"] for image in images)
-
-
-def _mode(request: SolveRequest) -> str:
-    return request.frontend_attrs.get("image-resolve-mode", "default")
-
-
-def _policy(request: SolveRequest) -> SourcePolicy:
-    return request.source_policy or SourcePolicy()
-
-
-def _check_supported(request: SolveRequest) -> None:
-    """Raise for parts of a request that only BuildKit supports: nothing is ignored silently."""
-    unsupported: list[str] = []
-    if request.frontend != BUILT_IN:
-        unsupported.append(f"the front end {request.frontend}")
-    unsupported += [
-        f"the attribute {key}"
-        for key in request.frontend_attrs
-        if key not in _ATTRS and not key.startswith(_PREFIXES) and not is_attestation_attr(key)
-    ]
-    if unsupported:
-        raise UnsupportedError(
-            f"The embedded builder does not support {' and '.join(unsupported)}.",
-            hint="Leave it out, or use --builder to build with a real BuildKit.",
-        )
-
-
-_ATTRS = frozenset(
-    {"filename", "target", "platform", "multi-platform", "no-cache", "image-resolve-mode", "add-hosts", "shm-size"}
-    | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
-    | {"source", "cmdline", "requestid", "cgroup-parent", *RESOURCES.values()}
-)
-_PREFIXES = ("build-arg:", "label:", "context:", "vcs:")

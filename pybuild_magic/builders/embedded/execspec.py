@@ -14,7 +14,8 @@ from ...session import Session
 from ...store import Store
 from .files.contenthash import WHOLE, content_digest
 from .sandbox import RunSpec, SandboxMount
-from .sandbox.cdi import Given, Machine
+from .sandbox.cdi import Machine
+from .sandbox.spec import Given
 from .snapshot import Snapshot
 
 

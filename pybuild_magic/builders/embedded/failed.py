@@ -13,18 +13,19 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ...cancel import Cancel
 from ...errors import BuildError, StoreError
 from ...llb.ops import ExecOp
-from ...session import Session
 from ...store import CacheRecord, Store
-from ...store.usage import directory_size
-from .execspec import ExecSpec
 from .sandbox import RunOutcome, RunSpec, Sandbox
 from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from ...session import Session
 
 KIND = "exec.failed"
 KEPT_SECONDS = 24 * 3600.0
@@ -94,6 +95,8 @@ class FailedSteps:
 
     def keep(self, step: FailedStep, outcome: RunOutcome, session: Session, cancel: Cancel) -> str:
         """Keep the state in `outcome`, and return its key; "" when it is too large or cannot be written."""
+        from ...store.usage import directory_size
+
         if directory_size(outcome.work / "fs") > LARGEST and self._sandbox.overlay:
             self._sandbox.discard(outcome)
             return ""
@@ -142,6 +145,8 @@ class FailedSteps:
     @contextmanager
     def opened(self, step: FailedStep, cancel: Cancel) -> Generator[RunSpec]:
         """Yield the sandbox's process on the files that the step left; cache mounts are held during the block."""
+        from .execspec import ExecSpec
+
         inputs, session = step.inputs, self._sessions.get(step.key)
         with ExecSpec(self._store, session, step.op, inputs, cancel).opened() as spec:
             yield msgspec.structs.replace(spec, snapshot=step.left)

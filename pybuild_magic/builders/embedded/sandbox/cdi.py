@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ....errors import UsageError, nearest
-from .spec import Hook, SandboxMount
+from .spec import Given, Hook, SandboxMount
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 """The directories of specifications; those in the second take precedence."""
@@ -64,26 +64,6 @@ class _Spec(msgspec.Struct, rename="camel"):
     kind: str
     devices: list[_Device]
     container_edits: _Edits = msgspec.field(default_factory=_Edits)
-
-
-class Given(msgspec.Struct, frozen=True):
-    """The devices of a process, and what comes with them."""
-
-    mounts: tuple[SandboxMount, ...] = ()
-    env: tuple[str, ...] = ()
-    hooks: tuple[Hook, ...] = ()
-    groups: tuple[int, ...] = ()
-    unrun: tuple[str, ...] = ()
-    """The hooks that it would need and nothing runs, each with its point."""
-
-    def __add__(self, other: Given) -> Given:
-        return Given(
-            self.mounts + other.mounts,
-            self.env + other.env,
-            self.hooks + other.hooks,
-            self.groups + other.groups,
-            self.unrun + other.unrun,
-        )
 
 
 class Machine:

@@ -17,7 +17,6 @@ from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
-from .changed import write_layer
 from .client import Helper
 from .given import is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
@@ -241,6 +240,8 @@ class Sandbox:
 
         The changes are dropped when it fails (disk full, `cancel`).
         """
+        from .changed import write_layer  # a run and a kernel keep nothing
+
         try:
             layer = write_layer(self.store, self._helper, outcome, cancel, overlay=self.overlay)
         except BaseException:

@@ -61,6 +61,26 @@ class Hook(msgspec.Struct, frozen=True):
     env: tuple[str, ...] = ()
 
 
+class Given(msgspec.Struct, frozen=True):
+    """The devices of a process, and what comes with them."""
+
+    mounts: tuple[SandboxMount, ...] = ()
+    env: tuple[str, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    groups: tuple[int, ...] = ()
+    unrun: tuple[str, ...] = ()
+    """The hooks that it would need and nothing runs, each with its point."""
+
+    def __add__(self, other: Given) -> Given:
+        return Given(
+            self.mounts + other.mounts,
+            self.env + other.env,
+            self.hooks + other.hooks,
+            self.groups + other.groups,
+            self.unrun + other.unrun,
+        )
+
+
 class RunSpec(msgspec.Struct, frozen=True):
     """A process for a sandbox whose root is `snapshot`; `user` has the form of USER, with unresolved names."""
 

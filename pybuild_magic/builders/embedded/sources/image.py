@@ -13,13 +13,11 @@ from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, SourceError
 from ....images.places import BlobsPlace, Found, Place, RegistryPlace, find_image
 from ....images.pull import fetch_layers
+from ....images.stored import find_stored
 from ....llb.ops import SourceOp
 from ....llb.sourcepolicy import SourcePolicy, Update, evaluate
 from ....oci import reference
-from ....oci.blobs import read
-from ....oci.descriptor import Descriptor
 from ....oci.digest import sha256
-from ....oci.manifest import media_type_of
 from ....oci.platform import Platform
 from ....oci.reference import Reference
 from ....oci.remote.registry import Registry
@@ -110,7 +108,7 @@ class Resolver:
         # A pinned name means the same everywhere, so the store's copy is used even by a build that pulls.
         if ref.digest or self._mode is not ResolveMode.PULL:
             try:
-                here = self._in_store(ref, platform)
+                here = find_stored(self._store, ref, platform, self._cancel)
             except SourceError as error:
                 here, unfit = None, error
             if here is not None:
@@ -122,30 +120,6 @@ class Resolver:
             raise unfit or error from error
         _note_origin(self._store, image, ref)
         return image, place
-
-    def _in_store(self, ref: Reference, platform: Platform) -> Found | None:
-        """Return the store's image of that name or digest, if there is one. Raises SourceError for a mismatch."""
-        root = self._root_in_store(ref)
-        if root is None:
-            return None
-        image = find_image(self._store, BlobsPlace(self._store.blobs), root, platform, self._cancel)
-        if ref.digest:
-            return image  # missing layers are fetched by digest from the registry
-        whole = all(
-            self._store.has_layer(diff_id) or self._store.blobs.has(layer.digest)
-            for diff_id, layer in zip(image.diff_ids, image.manifest.layers, strict=True)
-        )
-        return image if whole else None
-
-    def _root_in_store(self, ref: Reference) -> Descriptor | None:
-        if not ref.digest:
-            image = self._store.images.get(str(ref))
-            return image.descriptor if image else None
-        if not self._store.blobs.has(ref.digest):
-            return None
-        draft = Descriptor("", ref.digest, self._store.blobs.size(ref.digest))
-        data = read(self._store.blobs, draft)
-        return Descriptor(media_type_of(data), ref.digest, len(data))
 
 
 def _note_origin(store: Store, image: Found, ref: Reference) -> None:
