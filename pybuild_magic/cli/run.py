@@ -15,24 +15,30 @@ from ..request.flags import MisreadError
 from ..run import Container, RunOptions, find_image, options_from, start_with
 from ..run.background import NotBegunError, find_run
 from ..run.image import is_failed_step
-from ..run.options import EXEC_FLAGS
-from ..run.result import code_of
+from ..run.options import EXEC_FLAGS, WorkdirError
+from ..run.result import code_of_outcome
 from . import tell
 
 NOT_STARTED = 125
 """The exit code of docker run for errors before the process has started."""
+NO_WORKDIR = 128
+"""The exit code of docker exec for a working directory that is not absolute."""
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a process; return its exit code."""
+    """Run a process; return its exit code. Raises UsageError for words that are not those of the command."""
     try:
         options, rest = options_from(words)
-        if not rest:
-            raise UsageError(
-                "pybuild run needs an image, and takes a command.", hint="For instance: pybuild run -it busybox sh"
-            )
-        if is_failed_step(rest[0]) and len(rest) == 1 and not options.interactive:
-            raise UsageError("A shell needs standard input.", hint="Use pybuild run -it @failed, or give a command.")
+    except UsageError as error:
+        raise MisreadError(error.message, hint=error.hint) from None
+    if not rest:
+        raise UsageError(
+            "pybuild run needs an image, and takes a command.", hint="For instance: pybuild run -it busybox sh"
+        )
+    if is_failed_step(rest[0]) and len(rest) == 1 and not options.interactive:
+        raise UsageError("A shell needs standard input.", hint="Use pybuild run -it @failed, or give a command.")
+    _check_terminal(options)
+    try:
         if options.detach:
             # This command ends at once, but the process that it has started must not end with it.
             print(start_with(rest[0], tuple(rest[1:]), options, owned=False).name)
@@ -55,12 +61,16 @@ def enter(words: Sequence[str]) -> int:
     """
     try:
         options, rest = options_from(words, EXEC_FLAGS)
+    except WorkdirError as error:
+        tell(error.render())
+        return NO_WORKDIR
     except UsageError as error:
         raise MisreadError(error.message, hint=error.hint) from None
     if rest and is_failed_step(rest[0]):
         return run(words)
     if len(rest) < 2:
         raise UsageError("pybuild exec needs a run and a command.", hint="For instance: pybuild exec -it db sh")
+    _check_terminal(options)
     process = find_run(rest[0]).entered(tuple(rest[1:]), options)
 
     def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
@@ -79,7 +89,7 @@ def attached(container: Container) -> int:
             tell(f"WARNING: {text}")
         if container.options.diff:
             tell(repr(changes))
-        return code_of(outcome.exit_code, outcome.error)
+        return code_of_outcome(outcome)
 
     return _attached(container.options, execute)
 
@@ -88,10 +98,13 @@ Execute = Callable[[Cancel, Hold, "tuple[int, int] | None"], int]
 """Runs a process to its end with a terminal of the given rows and columns, and returns its exit code."""
 
 
+def _check_terminal(options: RunOptions) -> None:
+    if options.tty and options.interactive and not sys.stdin.isatty():
+        raise UsageError("-t needs a terminal on standard input.", hint="Leave -t out.")
+
+
 def _attached(options: RunOptions, execute: Execute) -> int:
     typed = options.interactive and sys.stdin.isatty()
-    if options.tty and options.interactive and not typed:
-        raise UsageError("-t needs a terminal on standard input.", hint="Leave -t out.")
     from .terminal import handed_over, size_of
 
     cancel = Cancel()

@@ -8,7 +8,7 @@ from typing import Any
 from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds, shorten
 from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags
+from ..request.flags import Flag, Kind, MisreadError, ParsedFlags
 from ..run.options import EXEC_FLAGS, options_of_flags, parse_signal
 from .command import command
 
@@ -92,7 +92,7 @@ def stop(flags: ParsedFlags) -> Document:
     try:
         timeout = float(timeouts[-1]) if timeouts else None
     except ValueError:
-        raise UsageError(f"--timeout takes a number of seconds, not {timeouts[-1]!r}.") from None
+        raise MisreadError(f"--timeout takes a number of seconds, not {timeouts[-1]!r}.") from None
     number = parse_signal(flags.last("signal")) if flags.every("signal") else 0
     lines: list[str] = []
     for run in [find_run(name) for name in flags.arguments]:

@@ -241,7 +241,7 @@ class Entered:
         if self.result.error:
             on_output(2, f"{self.result.error}\n".encode())
         self.cancel.check()
-        return code_of(self.result.code, self.result.error)
+        return 127 if self.result.no_workdir else code_of(self.result.code, self.result.error)
 
     def captured(self, show: Show | None = None) -> RunResult:
         """Run the process to its end, and return its output, which `show` gets as it comes. An interrupt kills it."""

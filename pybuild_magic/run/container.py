@@ -25,7 +25,7 @@ from ..oci.config import DEFAULT_PATH_UNIX, History
 from ..store import resolve
 from .image import RunImage, find_image
 from .options import RunOptions, environment, options_of, parse_signal
-from .result import Captured, RunResult, code_of
+from .result import Captured, RunResult, code_of_outcome
 from .volumes import to_mounts
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class _Run:
             for text in outcome.warnings:
                 self.chunks.put((2, f"WARNING: {text}\n".encode()))
         return RunResult(
-            exit_code=code_of(outcome.exit_code, outcome.error),
+            exit_code=code_of_outcome(outcome),
             stdout=bytes(self.streams[1].data),
             stderr=bytes(self.streams[2].data),
             duration=duration,

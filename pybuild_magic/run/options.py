@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from ..request.values import Ulimit, parse_host, parse_size, parse_ulimit
 from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
 
 _CAPABILITY = "CAP_"
+_LEAST_MEMORY = 6 << 20
+"""The least memory that Docker gives a process."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,7 +109,27 @@ def _seconds(value: str) -> float:
 
 
 def _memory(value: str) -> int:
-    return parse_size(value, "--memory")
+    size = parse_size(value, "--memory")
+    if 0 < size < _LEAST_MEMORY:
+        raise UsageError(f"--memory {value} is too little for a process; the least is 6m.")
+    return size
+
+
+def _variable(value: str) -> str:
+    if value.startswith("="):
+        raise UsageError(f"-e {value} does not name a variable.", hint="Write NAME=VALUE.")
+    return value
+
+
+def _host(value: str) -> tuple[str, str]:
+    name, address = parse_host(value)
+    if address == "host-gateway":
+        return name, "127.0.0.1"  # the process has the machine's own network
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise UsageError(f"--add-host {value!r} is not HOST:IP: {address!r} is not an IP address.") from None
+    return name, address
 
 
 def _cpus(value: str) -> float:
@@ -139,9 +162,13 @@ def _capability(value: str) -> str:
     return name if name == "ALL" or name.startswith(_CAPABILITY) else _CAPABILITY + name
 
 
+class WorkdirError(UsageError):
+    """The working directory is not absolute; `docker exec` has an exit code of its own for that."""
+
+
 def _workdir(value: str) -> str:
     if not value.startswith("/"):
-        raise UsageError(f"The working directory {value!r} is invalid, it needs to be an absolute path.")
+        raise WorkdirError(f"The working directory {value!r} is invalid, it needs to be an absolute path.")
     return value
 
 
@@ -177,7 +204,7 @@ def _more(read: Callable[[str], Any]) -> Parse:
 
 
 FLAGS: tuple[RunFlag, ...] = (
-    _flag("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping", "add_hosts", parse_host),
+    _flag("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping", "add_hosts", _host),
     _flag("cap-add", _MANY, "CAP", "Add a Linux capability", read=_capability),
     _flag("cap-drop", _MANY, "CAP", "Drop a Linux capability, or ALL", read=_capability),
     _flag("commit", _ONE, "NAME", "Save the changes as a layer of a new image"),
@@ -188,7 +215,9 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("device", _MANY, "NAME|PATH[:PATH]", "Add a device of the machine: a CDI name or a path", "devices"),
     _flag("diff", _BOOL, "", "Show what the process changed"),
     _flag("entrypoint", _ONE, "COMMAND", "Overwrite the ENTRYPOINT of the image", read=_entrypoint),
-    _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, copy this process's", short="e"),
+    _flag(
+        "env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, copy this process's", read=_variable, short="e"
+    ),
     _flag("env-file", _MANY, "PATH", "Read variables from a file", "env_files"),
     _flag("gpus", _ONE, "all|N|device=0,1", "Add GPUs of the machine"),
     _flag("hostname", _ONE, "NAME", "Host name", short="h"),

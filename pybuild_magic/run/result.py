@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from ..builders.embedded.sandbox import RunOutcome
     from ..results.difference import Difference
 
 LIMIT = 64 << 20
@@ -17,9 +18,18 @@ NOT_A_PROGRAM = 255
 """The exit code for a file that is not a program. It is not 126, since runc finds this out only once it has started."""
 
 
+NO_WORKDIR = 125
+"""The exit code of `docker run` where the working directory is none."""
+
+
 def code_of(code: int, error: str) -> int:
     """Return the exit code of `docker run` and `docker exec` for a process that ended with this code and error."""
     return NOT_A_PROGRAM if error.endswith("exec format error") else code
+
+
+def code_of_outcome(outcome: RunOutcome) -> int:
+    """Return the exit code of `docker run` for the outcome of a process."""
+    return NO_WORKDIR if outcome.no_workdir else code_of(outcome.exit_code, outcome.error)
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

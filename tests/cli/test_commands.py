@@ -76,7 +76,7 @@ def test_nothing_of_ipython_is_imported(environ: dict[str, str], tmp_path: Path)
         (["prune", "--nosuch"], b"", 125),
         (["volume", "creat", "x"], b"", 1),
         (["nosuch"], b"", 1),
-        (["run"], b"", 125),
+        (["run"], b"", 1),
         (["run", "--nosuch", "busybox"], b"", 125),
         (["run", "busybox", "nosuch"], b"", 127),
         (["run", "busybox", "sh", "-c", "exit 42"], b"", 42),

@@ -66,8 +66,7 @@ def test_a_named_volume_remembers_owners() -> None:
     remove_volume("owners")
 
 
-@pytest.mark.usefixtures("rung")
-def test_one_more_process_sees_and_changes_what_the_first_does() -> None:
+def test_one_more_process_sees_and_changes_what_the_first_does(rung: int) -> None:
     going = start(
         "busybox",
         "sh",
@@ -85,7 +84,7 @@ def test_one_more_process_sees_and_changes_what_the_first_does() -> None:
     assert going.exec("missing").exit_code == 127
     absent = going.exec("true", workdir="/nosuch")
     assert (absent.exit_code, absent.error_text) == (
-        1,
+        127 if rung < 4 else 1,  # a tracer that shows the root ends as BuildKit does
         'chdir to the working directory "/nosuch": no such file or directory\n',
     )
     assert going.exec("sh", "-c", "kill -9 $$").exit_code == 137

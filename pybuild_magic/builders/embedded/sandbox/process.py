@@ -30,6 +30,7 @@ class Result:
     def __init__(self) -> None:
         self.code = 0
         self.error = ""
+        self.no_workdir = False
         self.stubs: list[str] = []
         self.made: list[str] = []
         self.console = -1
@@ -50,6 +51,8 @@ class Result:
                 self.made = made
             case ("error", code, text):
                 self.code, self.error = code, text
+            case ("workdir",):
+                self.no_workdir = True
             case ("failed", number, text):
                 self.failure = number, text
             case ("gone",):

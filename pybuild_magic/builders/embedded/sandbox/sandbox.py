@@ -189,6 +189,7 @@ class Sandbox:
             limits,
             tuple(warnings),
             (user.uid, user.gid),
+            result.no_workdir,
         )
 
     def _limit(self, limits: Limits, job: RunJob, stack: ExitStack, warnings: list[str]) -> str:

@@ -157,3 +157,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """Sentences about what was asked for and did not hold, or held otherwise."""
     new_owner: tuple[int, int] = (0, 0)
     """The owner of new files where there is a single id (rootless without subordinate ids)."""
+    no_workdir: bool = False
+    """Whether it could not begin in its working directory, which is said on its standard error; its code is 1 then, as
+    in BuildKit. A tracer does not tell.
+    """

@@ -349,6 +349,7 @@ class Job:
             self.report(("error", error.code, str(error)))
         except inside.PathError as error:
             os.write(2, f"{error.strerror}\n".encode())  # with 1 as the exit code, as BuildKit reports it
+            self.report(("workdir",))
         except OSError as error:
             self.report(("failed", error.errno, _reason(error)))
         except BaseException as error:
