@@ -101,8 +101,8 @@ class Connection:
             parts += data
         return parts
 
-    def call(self, method, message=b"", compressed=0):
-        """The message that answers; raises CallError."""
+    def open(self, method):
+        """Begin a call; returns its stream."""
         stream, self.stream = self.stream, self.stream + 2
         wanted = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", SERVICE + method)]
         wanted += [("te", "trailers"), ("content-type", "application/grpc")]
@@ -110,13 +110,23 @@ class Connection:
             b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in wanted
         )
         self.frame(1, 4, stream, block)
+        return stream
+
+    def say(self, stream, message, last=False, compressed=0):
+        """Send a message of a call, which may be the last."""
         body = bytes([compressed]) + len(message).to_bytes(4, "big") + message
         for at in range(0, len(body), 16384):
-            last = at + 16384 >= len(body)
-            self.frame(0, 1 if last else 0, stream, body[at : at + 16384])
-        return self.answer(stream)
+            ended = last and at + 16384 >= len(body)
+            self.frame(0, 1 if ended else 0, stream, body[at : at + 16384])
 
-    def answer(self, stream):
+    def call(self, method, message=b"", compressed=0):
+        """The message that answers; raises CallError."""
+        stream = self.open(method)
+        self.say(stream, message, last=True, compressed=compressed)
+        return next(iter(self.answers(stream)), b"")
+
+    def answers(self, stream):
+        """The messages that answer, as they come; raises CallError."""
         data, status, said = b"", "", ""
         while True:
             head = self.read(9)
@@ -136,11 +146,14 @@ class Connection:
                     said = value if name == "grpc-message" else said
             elif kind == 7:
                 raise SystemExit("the builder goes away")
+            while len(data) >= 5 and len(data) >= 5 + int.from_bytes(data[1:5], "big"):
+                end = 5 + int.from_bytes(data[1:5], "big")
+                message, data = data[5:end], data[end:]
+                yield message
             if number == stream and kind in (0, 1) and flags & 1:
                 break
         if status != "0":
             raise CallError(unquote(said))
-        return data[5:]
 
 
 def unquote(text):
@@ -292,6 +305,32 @@ class Front:
         except CallError as error:
             self.write("/missing", str(error))
 
+    def do_container(self, rest):
+        """Processes in a container on the current file system, as a script tells; see `Script`."""
+        ref = self.current()
+        mounts = field(2, field(3, "/") + field(23, ref)) + field(2, field(3, "/scratch"))
+        mounts += field(2, field(3, "/kept") + field(5, 1) + field(23, ref))
+        mounts += field(2, field(3, "/tmpfs") + field(6, 4))
+        self.connection.call("NewContainer", field(1, "c") + mounts + field(7, "its-name"))
+        script = Script(self.connection)
+        for word in rest.split("; "):
+            script.do(word)
+        try:
+            self.connection.call("ReleaseContainer", field(1, "c"))
+        except CallError as error:
+            script.seen["release"] = {"error": str(error)}
+        self.write("/container", script.told())
+
+    def do_hosts(self, _):
+        self.connection.call("NewContainer", field(2, field(3, "/") + field(23, self.current())) + field(3, 1))
+
+    def do_unsafe(self, _):
+        self.connection.call("NewContainer", field(1, "c") + field(2, field(3, "/") + field(23, self.current())))
+        stream = self.connection.open("ExecProcess")
+        start = field(1, "c") + field(2, field(1, "true")) + field(5, 1)
+        self.connection.say(stream, field(1, "p") + field(2, start), last=True)
+        list(self.connection.answers(stream))
+
     def do_evaluate(self, _):
         self.connection.call("Evaluate", field(1, self.current()))
 
@@ -431,6 +470,63 @@ class Front:
         names = ("containerimage.config", "containerimage.base.config")
         metadata = dict.fromkeys(names, self.config) if self.config else {}
         return field(3, field(1, ref)) + mapping(10, metadata)
+
+
+class Script:
+    """What a front end does in a container: `start NAME COMMAND`, `type NAME TEXT`, `eof NAME`, `kill NAME SIGNAL`,
+    `see NAME TEXT` (wait for output), `end NAME` (wait for its end).
+    """
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.stream = connection.open("ExecProcess")
+        self.answers = connection.answers(self.stream)
+        self.seen = {}
+
+    def do(self, words):
+        verb, name, *rest = words.split(" ", 2)
+        text = rest[0] if rest else ""
+        if verb == "see":
+            self.wait(lambda: text.encode() in self.seen[name]["output"][1])
+        elif verb == "end":
+            self.wait(lambda: self.seen[name]["done"])
+        else:
+            self.connection.say(self.stream, field(1, name) + getattr(self, verb)(name, text))
+
+    def start(self, name, command):
+        self.seen[name] = {"output": {1: b"", 2: b""}, "ends": [], "exit": "", "done": False, "started": False}
+        meta = b"".join(field(1, word) for word in ("/bin/sh", "-c", command)) + field(2, "A=b") + field(3, "/tmp")
+        return field(2, field(1, "c") + field(2, meta) + b"".join(field(3, fd) for fd in (0, 1, 2)))
+
+    def type(self, _, text):
+        return field(3, field(1, 0) + field(3, text + "\n"))
+
+    def eof(self, *_):
+        return field(3, field(1, 0) + field(2, 1))
+
+    def kill(self, _, text):
+        return field(8, field(1, text))
+
+    def wait(self, condition):
+        while not condition():
+            message = next(self.answers)
+            seen = self.seen[one(message, 1).decode()]
+            kind, body = next((key, value) for key, value in fields(message) if key > 1)
+            if kind == 5:
+                seen["started"] = True
+            elif kind == 3 and one(body, 2, 0):
+                seen["ends"] = sorted([*seen["ends"], one(body, 1, 0)])
+            elif kind == 3:
+                seen["output"][one(body, 1, 0)] += one(body, 3)
+            elif kind == 6:
+                status = one(body, 2)
+                seen["exit"] = f"{one(body, 1, 0)} {one(status, 1, 0)} {one(status, 2).decode()}"
+            elif kind == 7:
+                seen["done"] = True
+
+    def told(self):
+        lines = [f"{name} {sorted(seen.items())}" for name, seen in self.seen.items()]
+        return "".join(f"{line}\n" for line in lines)
 
 
 def stat_line(stat):

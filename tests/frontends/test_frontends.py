@@ -33,6 +33,20 @@ SAME = {
     + "options filename target build-arg:X source cmdline label:a\nping\nmetadata\n",
 }
 
+SCRIPTS = {
+    "a process": "start p echo out && echo err >&2; eof p; end p",
+    "input": "start p read a && echo got $a && exit 3; type p words; eof p; end p",
+    "no program": "start p exec /nowhere/at/all; eof p; end p",
+    "its surroundings": "start p cat /x /kept/x && hostname && pwd && echo $A $PATH && id -u && "
+    "ls -A /scratch /tmpfs && echo w > /scratch/y && echo w > /x && (echo w > /kept/x) 2>/dev/null || echo no; "
+    "eof p; end p",
+    "two at once": "start p echo up && touch /scratch/f && read a && exit 4; see p up; "
+    "start q ls /scratch && exit 5; eof q; end q; type p x; eof p; end p",
+    "a signal": "start p trap 'echo caught && exit 9' TERM && echo up && read a; see p up; "
+    "kill p TERM; see p caught; eof p; end p",
+}
+SAME |= {f"a container: {name}": f"{BASE}write /x base\ncontainer {SCRIPTS[name]}\n" for name in SCRIPTS}
+
 
 @pytest.mark.parametrize("name", SAME)
 def test_it_makes_the_image_that_it_makes_on_buildkit(
@@ -53,6 +67,18 @@ def test_it_makes_the_image_that_it_makes_on_buildkit(
     # How times in a base image's own layer are changed is no matter of a front end: see the conformance cases.
     base = SAME[name].startswith(BASE)
     assert _image(tmp_path / "ours.tar", skip=base) == _image(theirs, skip=base)
+
+
+def test_processes_run_side_by_side_in_a_container(front: Front, home: Home, tmp_path: Path) -> None:
+    script = (
+        "start p echo up && touch /scratch/f && read a && echo $a; see p up; "
+        "start q ls /scratch && id -u; eof q; end q; type p x; eof p; end p"
+    )
+    home.build(f"# syntax={front.ref}\n{BASE}container {script}\n", outputs=[str(tmp_path)])
+    told = (tmp_path / "container").read_text()
+    assert told.count("('exit', '0 0 ')") == 2
+    assert "1: b'up\\nx\\n'" in told
+    assert "1: b'f\\n0\\n'" in told
 
 
 def test_a_layout_is_a_context_as_on_buildkit(
@@ -122,10 +148,13 @@ FAILS = {
     "gap": "invalid missing input digest sha256:000",
     "numbers": "invalid input index 7",
     "stranger": "no such ref: nobody",
-    "call NewContainer": "the embedded builder runs no containers for a front end, only steps of its LLB",
-    "call ExecProcess": "use --builder to build with a BuildKit",
+    "call NewContainer": "a container of a front end has no root file system",
+    "call ReleaseContainer": "container details for x not found",
+    "call ExecProcess": 'IO for process "x" not found',
     "call Nonsense": "there is no /moby.buildkit.v1.frontend.LLBBridge/Nonsense",
     f"{BASE}host true": "network.host is not allowed",
+    f"{BASE}hosts": "network.host is not allowed",
+    f"{BASE}unsafe": "security.insecure is not allowed",
 }
 
 

@@ -14,7 +14,7 @@ from tests.services import require, tool
 
 from .conftest import ARCHIVE, Front
 
-CHOSEN = ("named_by_a_build_arg", "failing_process", "built_in", "stays_after", "steal")
+CHOSEN = ("named_by_a_build_arg", "failing_process", "built_in", "stays_after", "steal", "side_by_side")
 """The tests that do not need an engine, which only root can use."""
 
 

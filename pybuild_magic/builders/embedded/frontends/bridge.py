@@ -18,7 +18,7 @@ from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, Interrupted
 from ....golang.filemode import go_mode
 from ....llb.ops import Edge, Node
-from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, GrpcError, Handler
+from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, NOT_FOUND, UNKNOWN, GrpcError, Handler
 from ....net.grpc.stream import Call, prefixed
 from ....oci import platform as platforms
 from ....oci.platform import Platform
@@ -28,8 +28,10 @@ from ...failures import solve_error
 from ...proto import gateway_pb2 as gw
 from ...proto import ops_pb2 as pb
 from ...proto.session_pb2 import Stat
+from ..snapshot import Snapshot
 from . import capabilities
 from .asked import Asked
+from .containers import Containers, Grounds
 from .definition import Definition, definition_of, parse, source_range
 from .layouts import Layouts
 from .lines import source_of
@@ -41,7 +43,6 @@ MAX_MESSAGE = 16 << 20
 MAX_REFS = 10_000
 _LAYOUT = "oci-layout://"
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
-_CONTAINERS = tuple(_SERVICE + name for name in ("NewContainer", "ReleaseContainer", "ExecProcess"))
 _HEALTH = "/grpc.health.v1.Health/Check"
 
 M = TypeVar("M", bound=Message)
@@ -54,8 +55,17 @@ class Gateway(Protocol):
     epoch: int | None
     layouts: Layouts
 
+    @property
+    def grounds(self) -> Grounds:
+        """What the containers of a front end run on."""
+        ...
+
     def tree(self, edge: Edge) -> LayerTree:
         """Solve an edge at once. Raises BuildError."""
+        ...
+
+    def snapshot(self, edge: Edge) -> Snapshot:
+        """Solve an edge at once, and return its layers. Raises BuildError."""
         ...
 
     def resolve(self, ref: str, platform: Platform, name: str) -> ResolvedImage:
@@ -88,6 +98,7 @@ class Bridge:
         self._refs: dict[str, tuple[Edge, Origin | None]] = {}
         self._nodes: dict[str, Node] = {}
         self._errors: list[BuildError] = []
+        self._containers = Containers(gateway.grounds, self._solved, gateway.check)
         self.finished = threading.Event()
         """Set when the front end has returned, or can no longer return anything."""
         self.result: FrontendResult | None = None
@@ -108,9 +119,15 @@ class Bridge:
             "Return": (gw.ReturnRequest, self._return),
             "Inputs": (gw.InputsRequest, self._inputs_of),
             "Warn": (gw.WarnRequest, self._warn),
+            "NewContainer": (gw.NewContainerRequest, self._containers.new),
+            "ReleaseContainer": (gw.ReleaseContainerRequest, self._containers.release),
         }
         handlers = {_SERVICE + name: self._unary(kind, method) for name, (kind, method) in methods.items()}
-        return {**handlers, **dict.fromkeys(_CONTAINERS, self._no_container), _HEALTH: self._health}
+        return {**handlers, f"{_SERVICE}ExecProcess": self._containers.exec_process, _HEALTH: self._health}
+
+    def close(self) -> None:
+        """End what the front end has started."""
+        self._containers.close()
 
     def _unary(self, kind: type[Message], method: Callable[[Any], Message]) -> Handler:
         def handle(call: Call) -> None:
@@ -130,14 +147,6 @@ class Bridge:
             call.send(prefixed(answer))
 
         return handle
-
-    def _no_container(self, call: Call) -> None:
-        call.receive()
-        raise GrpcError(
-            UNIMPLEMENTED,
-            "the embedded builder runs no containers for a front end, only steps of its LLB: use --builder to build "
-            "with a BuildKit",
-        )
 
     def _health(self, call: Call) -> None:
         call.receive()
@@ -252,6 +261,11 @@ class Bridge:
         edge, _ = self._ref(name)
         with self._solving:
             return self._gateway.tree(edge)
+
+    def _solved(self, name: str) -> tuple[Edge, Snapshot]:
+        edge, _ = self._ref(name)
+        with self._solving:
+            return edge, self._gateway.snapshot(edge)
 
     def _evaluate(self, request: gw.EvaluateRequest) -> gw.EvaluateResponse:
         self._evaluated(request.Ref)

@@ -7,8 +7,9 @@ FRONTEND = (
     *("statfile", "return", "returnmap", "proto.refarray", "reference.output", "frontend.inputs"),
     *("gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings"),
     *("source.metaresolver", "importcaches"),
+    *("gateway.exec", "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals"),
 )
-"""Those of the gateway API (`frontend/gateway/pb`), except for containers of a front end and attestations."""
+"""Those of the gateway API (`frontend/gateway/pb`), except for attestations and files of containers."""
 
 LLB = (
     *("source.image", "source.image.resolvemode"),

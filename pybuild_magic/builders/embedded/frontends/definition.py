@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -242,15 +242,16 @@ def _exec(op: pb.ExecOp, count: int) -> ExecOp:
             valid_exit_codes=tuple(meta.validExitCodes),
             proxy_env=tuple(f"{variable}={value}" for name, value in proxies for variable in (name.upper(), name)),
         ),
-        tuple(_mount(mount, count) for mount in op.mounts),
-        network=_member(_NETWORKS, op.network, "network"),
+        tuple(mount_of(mount, count) for mount in op.mounts),
+        network=network_of(op.network),
         insecure=op.security == pb.INSECURE,
-        secretenv=tuple(SecretEnv(secret.ID, secret.name, secret.optional) for secret in op.secretenv),
+        secretenv=secrets_of(op.secretenv),
         devices=tuple(CDIDevice(device.name, device.optional) for device in op.cdiDevices),
     )
 
 
-def _mount(mount: pb.Mount, count: int) -> Mount:
+def mount_of(mount: pb.Mount, count: int) -> Mount:
+    """Return a mount of a vertex with `count` inputs. Raises DefinitionError."""
     kind = _member(_KINDS, mount.mountType, "mount type")
     alone = kind in (MountType.SECRET, MountType.SSH)
     return Mount(
@@ -265,6 +266,16 @@ def _mount(mount: pb.Mount, count: int) -> Mount:
         secret=SecretOpt(*_given(mount.secretOpt)) if kind == MountType.SECRET else None,
         ssh=SSHOpt(*_given(mount.SSHOpt)) if kind == MountType.SSH else None,
     )
+
+
+def network_of(number: int) -> NetMode:
+    """Return the network with that number. Raises DefinitionError."""
+    return _member(_NETWORKS, number, "network")
+
+
+def secrets_of(secrets: Iterable[pb.SecretEnv]) -> tuple[SecretEnv, ...]:
+    """Return secrets that a process gets as variables."""
+    return tuple(SecretEnv(secret.ID, secret.name, secret.optional) for secret in secrets)
 
 
 def _cache(mount: pb.Mount) -> CacheOpt:

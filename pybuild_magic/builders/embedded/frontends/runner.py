@@ -29,6 +29,7 @@ from .. import calls
 from ..inputs import BuildInputs
 from ..sandbox import Sandbox
 from ..sandbox.limits import NO_LIMITS, Limits
+from ..snapshot import Snapshot
 from ..solver import Solver
 from ..sources import Resolver
 from .asked import Asked
@@ -38,6 +39,7 @@ from .result import FrontendResult, Origin
 if TYPE_CHECKING:
     from ....attest.buildconfig import Steps
     from ...proto import gateway_pb2 as gw
+    from .containers import Grounds
 
 BUILT_IN = "dockerfile.v0"
 _GATEWAY = "gateway.v0"
@@ -139,12 +141,23 @@ class Frontends:
 
     # What an image's front end may ask: see `bridge.Gateway`
 
+    @property
+    def grounds(self) -> Grounds:
+        """See Gateway."""
+        from .containers import Grounds
+
+        return Grounds(self._store, self._session, self._sandbox, self._limits, self._cancel)
+
     def tree(self, edge: Edge) -> LayerTree:
+        """See Gateway."""
+        return self._store.tree(self.snapshot(edge))
+
+    def snapshot(self, edge: Edge) -> Snapshot:
         """See Gateway."""
         if self._failure is not None:
             raise self._failure  # the solver has stopped
         try:
-            return self._store.tree(self._solver.solve([edge])[0].snapshots[0])
+            return self._solver.solve([edge])[0].snapshots[0]
         except BuildError as error:
             self._failure = error
             raise
@@ -212,7 +225,10 @@ class Frontends:
             process = FrontendProcess(image, snapshot, definition, self._limits)
             passed = {name: definition_of(edge, self.layouts.name) for name, edge in inputs.items()}
             bridge = Bridge(self, asked, passed)
-            return process.run(self._sandbox, bridge, attrs, self.session_id, self._cancel)
+            try:
+                return process.run(self._sandbox, bridge, attrs, self.session_id, self._cancel)
+            finally:
+                bridge.close()
         finally:
             self._depth -= 1
 

@@ -88,6 +88,8 @@ class Hold:
         self.awaited = False
         self.failed = False
         """Whether it failed to begin."""
+        self.tag = os.urandom(8).hex()
+        """The name of its sandbox, for those who enter it."""
         self.cgroups: list[str] = []
         """The files by which one more process joins its cgroups."""
         self.ulimits: list[tuple[str, int, int]] = []

@@ -230,7 +230,7 @@ class Sandbox:
             "runtime": self.runtime,
             "tracer": self._helper.program,
         }
-        self._helper.hand_over("enter", job, (channel, *streams))
+        self._helper.hand_over(f"enter {hold.tag}", job, (channel, *streams))
 
     def _user(self, spec: RunSpec) -> User:
         user = resolve_user(self.store.tree(spec.snapshot), spec.user)
@@ -276,7 +276,7 @@ class Sandbox:
             kind = "run_kept" if job["keeper"] else "run_proot" if job["proot"] else "run"
 
             def submit(fds: tuple[int, ...]) -> socket.socket:
-                channel = self._helper.submit(kind, job, fds)
+                channel = self._helper.submit(f"{kind} {hold.tag}" if hold else kind, job, fds)
                 self._leftovers.start()  # this thread only waits from now on
                 return channel
 

@@ -77,7 +77,13 @@ class _Running:
     """A running job."""
 
     def __init__(
-        self, name: str, pid: int, channel: socket.socket, kind: str = "run", door: socket.socket | None = None
+        self,
+        name: str,
+        pid: int,
+        channel: socket.socket,
+        kind: str = "run",
+        door: socket.socket | None = None,
+        tag: str = "",
     ) -> None:
         self.name = name
         self.door = door
@@ -86,6 +92,7 @@ class _Running:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
+        self.tag = tag
         self.killed = False
 
     @property
@@ -139,6 +146,8 @@ class Server:
         self.prefix = f"pybuild-{os.urandom(8).hex()}"
         self.name = ""
         """The name of the job that is being started, unique on this machine."""
+        self.tag = ""
+        """The tag of that job's sandbox, by which other processes can enter it."""
         self.spares: dict[bool, Spare] = {}
         """Prepared processes, by whether they are the first of a PID namespace."""
 
@@ -200,7 +209,7 @@ class Server:
         message, fds = receive(self.control)
         if not message:
             return False
-        kind = message.decode()
+        kind, _, self.tag = message.decode().partition(" ")
         channel = socket.socket(fileno=fds[0])
         try:
             self.launch(kind, channel, fds[1:])
@@ -220,13 +229,13 @@ class Server:
             fds.insert(1, theirs.detach())
         spare = None if kind == "enter" else self.spares.pop(self.contains(kind), None)
         if spare and spare.take(kind, [channel.fileno(), *fds]):
-            job = _Running(spare.name, spare.pid, channel, kind, door)
+            job = _Running(spare.name, spare.pid, channel, kind, door, self.tag)
         else:
             self.next_name()
             pid = linux.clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
             if pid == 0:
                 Job(self).work(kind, channel, fds)
-            job = _Running(self.name, pid, channel, kind, door)
+            job = _Running(self.name, pid, channel, kind, door, self.tag)
         for fd in (job.pidfd, channel.fileno()):
             self.jobs[fd] = job
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
@@ -236,8 +245,8 @@ class Server:
         return kind == "run" and not self.identity.traced
 
     def first(self) -> _Running | None:
-        """Return the running sandbox; None when there is none."""
-        return next((job for job in self.jobs.values() if job.kind.startswith("run")), None)
+        """Return the running sandbox with the tag; None when it has ended."""
+        return next((job for job in self.jobs.values() if job.kind.startswith("run") and job.tag == self.tag), None)
 
     def attend(self, fd: int) -> None:
         """Handle the end of a job (its pidfd is readable) or the demand to end it (its socket was closed)."""
