@@ -1,4 +1,4 @@
-/* What differs between x86-64 and aarch64: registers of a stopped call. */
+/* The differences between x86-64 and aarch64: the registers of a stopped call. */
 #ifndef ARCH_H
 #define ARCH_H
 #include <elf.h>
@@ -56,7 +56,7 @@ static inline int regs_set(int tid, regs_t *r)
 	return ptrace(PTRACE_SETREGSET, tid, (void *)NT_PRSTATUS, &iov);
 }
 
-/* Make the call of a process in a seccomp stop not happen, with this result. */
+/* Skip the call of a process in a seccomp stop, and give it this result. */
 static inline int regs_skip(int tid, regs_t *r, long result)
 {
 #if defined(__x86_64__)

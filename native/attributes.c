@@ -13,7 +13,7 @@ static bool owns(const struct task *t, const struct stat *shown)
 
 static int own_inode(struct where *w, struct stat *st);
 
-/* Look at a file that is to be changed, and give it an inode of its own. */
+/* Look up a file that is about to change, and give it an inode of its own. */
 static int prepare(struct where *w, struct stat *st, struct stat *shown)
 {
 	int bad = TRY(w, fstatat(w->fd, w->rel, st, w->nofollow));
@@ -39,7 +39,8 @@ static int own_inode(struct where *w, struct stat *st)
 {
 	touched(w);
 	if (!options.paths && options.ids) {
-		/* A change that is none has overlayfs copy the file; one of several names gets an inode of its own. */
+		/* Even a change to the same value makes overlayfs copy the file up; one with several names gets an inode of
+		 * its own. */
 		struct stat before = *st;
 		if ((S_ISLNK(st->st_mode) ? fchownat(w->fd, w->rel, my_uid, (gid_t)-1, w->nofollow)
 					  : fchmodat(w->fd, w->rel, st->st_mode & 07777, 0)) ||
@@ -55,7 +56,7 @@ static int own_inode(struct where *w, struct stat *st)
 	return bad ? bad : look(w, st);
 }
 
-/* --- chmod, chown ------------------------------------------------------------------------------------------------- */
+/* Chmod, chown. */
 
 static int change_mode(struct call *c, struct where *w, unsigned mode)
 {
@@ -144,7 +145,7 @@ static int change_owner(struct call *c, struct where *w, uid_t uid, gid_t gid)
 			o->mode = mode;
 		bad = TRY(w, fchmodat(w->fd, w->rel, real_mode(mode), 0));
 	}
-	/* A file's capabilities go with its owner. */
+	/* A change of owner removes a file's capabilities. */
 	for (struct xattr **x = &o->xattrs; *x;)
 		if (!strcmp((*x)->name, "security.capability")) {
 			struct xattr *gone = *x;
@@ -175,7 +176,7 @@ long do_fchownat(struct call *c)
 	return chown_at(c, (int)c->a[0], c->a[1], c->a[2], c->a[3], walk);
 }
 
-/* --- times and sizes ------------------------------------------------------------------------------------------------ */
+/* Times and sizes. */
 
 static long times_at(struct call *c, int dirfd, uint64_t pointer, const struct timespec *times, int walk)
 {
@@ -257,7 +258,7 @@ long do_truncate(struct call *c)
 	return bad;
 }
 
-/* --- extended attributes ---------------------------------------------------------------------------------------------- */
+/* Extended attributes. */
 
 enum verb { SET, GET, LIST, REMOVE };
 #define VALUE 65536
@@ -347,7 +348,7 @@ static long list_xattrs(struct where *w, struct stat *st, const char *path, char
 	return (long)have;
 }
 
-/* An access list has changed the mode on the disk. */
+/* Setting an access control list has changed the mode on the disk. */
 static void mode_from_acl(struct where *w)
 {
 	struct stat st;

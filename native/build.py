@@ -1,4 +1,4 @@
-"""Builds the tracer, when its sources are not those of the last time: for the wheel, and `python native/build.py`."""
+"""Build the tracer if its sources have changed: for the wheel, or by `python native/build.py`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BIN = HERE.parent / "pybuild_magic" / "builders" / "embedded" / "sandbox" / "bin"
-"""A directory a machine: `tracer`, `loader`, and `.built`, the digest of the sources of what is built."""
+"""A directory for each machine, with `tracer`, `loader`, and `.built`, the digest of their sources."""
 ARCHITECTURES = ("x86_64", "aarch64")
 VARIABLE = "PYBUILD_TRACER"
-"""Which machine to build the wheel for: one of ARCHITECTURES, or `none`; default this one."""
+"""The variable that names the machine of the wheel: one of ARCHITECTURES, or `none`; by default this one."""
 
 _FLAGS = ("-O2", "-s", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all")
 _LOADER = ("-ffreestanding", "-fno-stack-protector", "-nostdlib", "-fPIE", "-pie", "-Wl,-e,_start")
 
 
 def architecture() -> str | None:
-    """The machine to build for; None where there is no tracer: then RUN uses `proot`, if that is on PATH."""
-    wanted = os.environ.get(VARIABLE) or (platform.machine() if sys.platform == "linux" else "none")
-    return wanted if wanted in ARCHITECTURES else None
+    """Return the machine to build for; None if there is no tracer for it, so that RUN uses a `proot` on PATH."""
+    machine = os.environ.get(VARIABLE) or (platform.machine() if sys.platform == "linux" else "none")
+    return machine if machine in ARCHITECTURES else None
 
 
 def digest() -> str:
-    """What the sources are."""
+    """Return the digest of the sources, this file among them."""
     sha = hashlib.sha256()
     for path in sorted({*HERE.glob("*.[ch]"), *HERE.glob("*.def"), Path(__file__).resolve()}):
         content = path.read_bytes()
@@ -39,7 +39,7 @@ def digest() -> str:
 
 
 def is_built(arch: str) -> bool:
-    """Whether what is there was made from these sources."""
+    """Return whether the programs in place were built from these sources."""
     stamp = BIN / arch / ".built"
     return (
         stamp.exists()
@@ -49,7 +49,10 @@ def is_built(arch: str) -> bool:
 
 
 def build(arch: str) -> Path:
-    """Build for `arch`, if need be; returns the directory. The `ziglang` wheel is the compiler, for either machine."""
+    """Build for `arch` if necessary, and return the directory.
+
+    The compiler is the `ziglang` wheel, which builds for either machine.
+    """
     target = BIN / arch
     BIN.mkdir(exist_ok=True)
     with (HERE / "build.py").open() as alone:
@@ -57,7 +60,7 @@ def build(arch: str) -> Path:
         if is_built(arch):
             return target
         if importlib.util.find_spec("ziglang") is None:
-            raise SystemExit("The compiler is not there. Install it with `pip install ziglang`, and build again.")
+            raise SystemExit("The compiler is missing: run `pip install ziglang`, and build again.")
         part = target.with_name(arch + ".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()

@@ -1,9 +1,9 @@
-/* The calls that are answered, and what their answers share. */
+/* The calls that the tracer answers, and helpers that the answers share. */
 #ifndef CALLS_H
 #define CALLS_H
 #include "tracer.h"
 
-/* A call of ours, again when modes that keep us out were mended. */
+/* Make a call of our own; if modes keep us out, relax them and try again. */
 #define TRY(w, call)                                                                                               \
 	({                                                                                                          \
 		int bad_ = (call) ? -errno : 0;                                                                     \
@@ -13,7 +13,8 @@
 	})
 
 unsigned real_mode(unsigned mode);
-/* Where paths are the kernel's: overlayfs parts a name from the others of a file when it changes, so do it before. */
+/* Where the kernel resolves paths: overlayfs separates a name from a file's other names when the file changes, so do
+ * that first. */
 int own_name(struct where *w, struct stat *st);
 bool has_capability(const struct task *t, int number);
 long open_path(struct call *c, int dirfd, int path, int flags);

@@ -1,4 +1,4 @@
-/* The process that is traced, from its fork to its program, and the listener of its system calls that it hands over. */
+/* The traced process, from its fork to its program, and the listener of its system calls that it hands over. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -9,7 +9,7 @@
 
 #include "tracer.h"
 
-/* Send a byte with a descriptor, or what -errno there is in place of one; AT_FDCWD: nothing. */
+/* Send a byte with a descriptor, or with the -errno in its place; AT_FDCWD sends neither. */
 bool child_send(int channel, int fd)
 {
 	char byte = 0;
@@ -26,7 +26,7 @@ bool child_send(int channel, int fd)
 	return sendmsg(channel, &message, MSG_NOSIGNAL) == 1;
 }
 
-/* Receive what the other side sends so. */
+/* Receive what the other side sends with child_send. */
 int child_receive(int channel)
 {
 	char byte[2] = {0};
@@ -43,7 +43,7 @@ int child_receive(int channel)
 	return fd;
 }
 
-/* Become the program `command`, once a byte of `channel` says that the tracer is there, with the directory `cwd`,
+/* Become the program `command` in the directory `cwd`, once a byte on `channel` says that the tracer is attached,
  * and another that it listens. */
 _Noreturn void child_run(int channel, const char *cwd, char **command, struct rlimit *limit)
 {
@@ -91,7 +91,7 @@ _Noreturn void child_run(int channel, const char *cwd, char **command, struct rl
 	_exit(error == ENOENT ? 127 : 126);
 }
 
-/* Tell whether tracing works here, and if not, why; returns an exit code. */
+/* Report whether tracing works here, and if not, why; return an exit code. */
 int child_probe(void)
 {
 	int channel[2];

@@ -1,13 +1,12 @@
-/* Copy-on-write: files that are hard links to the store's get a copy of their own before they change.
- *
- * A file with more than one name is the store's, unless the names were made here: cow_own remembers those. */
+/* Copy-on-write: hard links to files of the store get a copy of their own before they change. A file with more than
+ * one name belongs to the store, unless its names were made here: cow_own remembers those. */
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/xattr.h>
 
 #include "tracer.h"
 
-/* --- sets of inodes and of strings --------------------------------------------------------------------------------- */
+/* Sets of inodes and of strings. */
 
 struct inode {
 	struct inode *next;
@@ -41,7 +40,7 @@ struct copy { /* of a file of the store's */
 };
 static struct copy *copies[INODES];
 
-/* Is it an open file of the store's whose name is gone? Then there is nothing to give a copy to. */
+/* Return whether it is an open file of the store whose name was removed: then no name could lead to a copy. */
 bool cow_lost(struct stat *st, struct where *w)
 {
 	struct stat now;
@@ -60,7 +59,7 @@ bool cow_lost(struct stat *st, struct where *w)
 		copy = copy->next;
 	if (!copy)
 		return true;
-	/* It has a copy under its name: as with overlayfs, that is meant from now on. */
+	/* Its name leads to a copy, which is used from now on, as with overlayfs. */
 	w->fd = w->mount->fd;
 	w->rel = rel;
 	w->nofollow = AT_SYMLINK_NOFOLLOW;
@@ -74,7 +73,7 @@ bool cow_shared(const struct stat *st, const struct where *w)
 	       !own_find(st);
 }
 
-/* --- the copy ----------------------------------------------------------------------------------------------------------- */
+/* The copy. */
 
 int copy_data(int from, int to, off_t size)
 {
@@ -111,7 +110,7 @@ void copy_xattrs(int from, int to)
 	}
 }
 
-/* Give the file at `w`, the store's, an inode of its own: with the same content, or none when that is cut off. */
+/* Give the store's file at `w` an inode of its own, with the same content, or empty if it is about to be truncated. */
 int cow_break(struct where *w, const struct stat *st, bool empty)
 {
 	if (!cow_shared(st, w) || !w->mount)
@@ -132,7 +131,7 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 		return -errno;
 	if (now.st_ino != st->st_ino) {
 		close(from);
-		return -EPERM; /* an open file that has no such name any more */
+		return -EPERM; /* an open file that no longer has this name */
 	}
 	unlinkat(aside, name, 0);
 	to = openat(aside, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -145,7 +144,7 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 		bad = copy_data(from, to, st->st_size);
 	copy_xattrs(from, to);
 	struct timespec times[2] = {st->st_atim, st->st_mtim};
-	/* As with overlayfs, a copy does not show in the times of its directory. */
+	/* As with overlayfs, making a copy does not change the times of its directory. */
 	struct stat above;
 	if (!bad && where_parent(&at, &above))
 		above.st_nlink = 0;
@@ -166,7 +165,7 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 		*copy = (struct copy){copies[st->st_ino % INODES], now.st_dev, st->st_ino, now.st_ino};
 		copies[st->st_ino % INODES] = copy;
 	}
-	if (!w->nofollow && !w->mount->file) { /* an open file: from now on by its name */
+	if (!w->nofollow && !w->mount->file) { /* an open file: use its name from now on */
 		w->fd = at.fd;
 		w->rel = at.rel;
 		w->nofollow = AT_SYMLINK_NOFOLLOW;
@@ -174,11 +173,11 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 	return 0;
 }
 
-/* --- what was changed ------------------------------------------------------------------------------------------------------ */
+/* What was changed. */
 
 struct path {
 	struct path *next;
-	bool anew; /* a directory that was made or moved there: all in it counts */
+	bool anew; /* a directory that was made or moved there: everything in it counts */
 	char g[];
 };
 #define PATHS 16384

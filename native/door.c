@@ -1,4 +1,4 @@
-/* More processes of the same root, which come by a socket: each as a message and the end of its channel. */
+/* Further processes for the same root: each arrives over a socket, as a message and the end of its channel. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -51,14 +51,14 @@ static void *listen_at(void *data)
 		g->next = waiting;
 		waiting = g;
 		unlock();
-		if (!fork()) /* the thread that traces waits for the end of a process: here is one */
+		if (!fork()) /* the tracing thread waits for a process to end, so let one end */
 			_exit(0);
 	}
 	close(door);
 	return NULL;
 }
 
-/* Take more processes from now on; what they have is that of `first`, but their ids and working directories. */
+/* Accept further processes from now on, which get everything from `first`, except ids and working directories. */
 bool door_open(int fd, struct task *first)
 {
 	pthread_t thread;
@@ -67,7 +67,7 @@ bool door_open(int fd, struct task *first)
 	       !pthread_detach(thread);
 }
 
-/* Where the paths are ours: the directory that a guest wants to be in. */
+/* The directory in which a guest starts, where the tracer translates paths. */
 static int directory_of(struct guest *g, struct task *as)
 {
 	struct where w;
@@ -85,7 +85,7 @@ static int directory_of(struct guest *g, struct task *as)
 	return bad;
 }
 
-/* Begin to trace who waits, unless it is `over`; by the thread that traces, which holds the lock. */
+/* Start to trace the processes that wait, unless it is `over`. Called by the tracing thread, which holds the lock. */
 void door_next(bool over)
 {
 	while (waiting) {

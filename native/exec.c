@@ -1,4 +1,4 @@
-/* Starting programs: which file, which interpreter, with which ids; and telling the loader. */
+/* Starting programs: find the file, its interpreter and its ids, and instruct the loader. */
 #include <fcntl.h>
 
 #include "calls.h"
@@ -6,7 +6,7 @@
 
 static int loader_fd = -1;
 
-/* The loader lies beside us. */
+/* The loader is beside the tracer. */
 int loader_open(void)
 {
 	char path[PATH_MAX];
@@ -156,7 +156,7 @@ static int script(struct program *p, struct words *words, const char *path, char
 	argument += strspn(argument, " \t");
 	if (words->count + 3 > WORDS)
 		return -ELOOP;
-	/* argv[0], or the name of the script before, gives way. */
+	/* This replaces argv[0], or the name of the previous script. */
 	int more = *argument ? 3 : 2, keep = words->count ? words->count - 1 : 0;
 	if (words->count)
 		free(words->words[0]);
@@ -212,7 +212,7 @@ static long begin(struct call *c, int dirfd, uint64_t pointer, int flags, int pa
 	memset(&p.host, 0, sizeof p.host);
 	int bad = program_open(c, dirfd, path, flags, &p);
 	if (!options.paths) {
-		/* The kernel finds it; here it is about the ids. */
+		/* The kernel finds the program; only the ids matter here. */
 		struct stat plain = p.shown;
 		if (bad == -EACCES && !is_root(c->t))
 			return bad;
@@ -299,7 +299,7 @@ long do_execveat(struct call *c)
 	return begin(c, (int)c->a[0], c->a[1], walk, 1);
 }
 
-/* The process is a new program: the loader, with its order to be given, or what the kernel found. */
+/* The process runs a new program: the loader, which still needs its order, or the one that the kernel found. */
 void exec_done(struct task *t)
 {
 	if (t->pending != EXEC)
@@ -320,5 +320,5 @@ void exec_done(struct task *t)
 	regs_set(t->tid, &regs);
 	free(t->order);
 	t->order = NULL;
-	/* `held` stays open until the loader has opened it: to the next exec, or the end. */
+	/* `held` stays open until the loader has opened it: until the next exec, or the end. */
 }

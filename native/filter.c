@@ -1,4 +1,4 @@
-/* Which calls stop, and how: the table of calls and the seccomp filter made of it. */
+/* Which calls stop, and how: the table of calls, and the seccomp filter generated from it. */
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -16,10 +16,10 @@ enum { ANY, CREATING, ADDRESSED, OPTION };
 static const struct row {
 	int nr;
 	handler call;
-	int when; /* which of our options make it stop */
+	int when; /* the options that make it stop */
 	int how;
 	int condition;
-	int argument; /* that the condition is about */
+	int argument; /* the argument that the condition tests */
 } rows[] = {
 #define ROW(name, ...) {SYS_##name, do_##name, __VA_ARGS__}
 #ifdef SYS_open
@@ -62,7 +62,7 @@ static const struct row {
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
-/* Not for anybody inside, with the errors that programs know how to do without. */
+/* Forbidden inside, with errors that programs handle. */
 static const struct { int nr, error, when; } refused[] = {
 	{SYS_io_uring_setup, ENOSYS, BOTH}, {SYS_io_uring_enter, ENOSYS, BOTH}, {SYS_io_uring_register, ENOSYS, BOTH},
 	{SYS_clone3, ENOSYS, BOTH}, {SYS_ptrace, EPERM, BOTH}, {SYS_unshare, EPERM, BOTH}, {SYS_setns, EPERM, BOTH},
@@ -131,7 +131,7 @@ static void row_filter(const struct row *row)
 		emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, 010000000 /* O_PATH */);
 		give(SECCOMP_RET_TRACE);
 		give(action);
-	} else if (row->condition == CREATING) { /* who is not root may not read everything */
+	} else if (row->condition == CREATING) { /* a user other than root may not read everything */
 		load(ARG(row->argument));
 		give(action);
 	} else if (row->condition == ADDRESSED) {
@@ -152,7 +152,7 @@ static void row_filter(const struct row *row)
 	program[at].jf = (unsigned char)(length - at - 1);
 }
 
-/* Install the filter for this process and all that it starts; returns the listener. */
+/* Install the filter for this process and its descendants; return the listener. */
 int filter_install(bool *killable)
 {
 	load(offsetof(struct seccomp_data, arch));
@@ -186,7 +186,7 @@ int filter_install(bool *killable)
 			give(SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 			load(offsetof(struct seccomp_data, nr));
 		}
-	/* The auditing of logins asks for a capability that we do not have, and is done without where there is none. */
+	/* Auditing of logins needs a capability that we lack; programs do without it where such sockets do not exist. */
 	skip_unless(SYS_socket, 7);
 	load(ARG(0));
 	skip_unless(40 /* AF_VSOCK */, 1);

@@ -16,7 +16,7 @@ _PLATFORMS = "manylinux_2_17_{0}.manylinux2014_{0}.musllinux_1_1_{0}"
 
 
 class TracerHook(BuildHookInterface[Any]):
-    """Builds the tracer if need be. A wheel without the tracer is for any machine."""
+    """Builds the tracer if necessary. A wheel without it fits any machine."""
 
     def dependencies(self) -> list[str]:
         """Return the compiler, if there is something to compile."""

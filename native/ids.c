@@ -1,4 +1,4 @@
-/* Who processes believe to be: user and group ids, and capabilities. */
+/* The identity that processes are shown: user and group ids, and capabilities. */
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
@@ -30,7 +30,7 @@ bool has_capability(const struct task *t, int number)
 	return !options.ids || t->creds.effective >> number & 1;
 }
 
-/* After user ids were changed: what becomes of capabilities. */
+/* Update the capabilities after a change of user ids. */
 static void settle(struct creds *c, const struct creds *before)
 {
 	bool was = !before->uid || !before->euid || !before->suid, is = !c->uid || !c->euid || !c->suid;
@@ -194,7 +194,7 @@ long do_setgroups(struct call *c)
 	return 0;
 }
 
-/* --- capabilities ------------------------------------------------------------------------------------------------- */
+/* Capabilities. */
 
 static struct task *subject(struct call *c, struct __user_cap_header_struct *header, int *words)
 {
@@ -259,7 +259,7 @@ long do_prctl(struct call *c)
 	struct creds *now = &c->t->creds;
 	uint64_t arg = c->a[1];
 	switch (c->a[0]) {
-	case PR_SET_DUMPABLE: /* we could not read its memory any more */
+	case PR_SET_DUMPABLE: /* we could no longer read its memory */
 		return arg > 1 ? -EINVAL : 0;
 	case PR_CAPBSET_READ:
 		return arg > 40 ? -EINVAL : (long)(now->bounding >> arg & 1);
@@ -308,7 +308,7 @@ long do_umask(struct call *c)
 	return 0;
 }
 
-/* What ids a program has: those of its file, where that has set-user-ID bits. */
+/* Set the ids of a program: those of its file, where that has set-user-ID bits. */
 int emulate_exec(struct call *c, struct creds *next, const struct stat *shown)
 {
 	creds_copy(next, &c->t->creds);

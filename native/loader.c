@@ -7,7 +7,7 @@
 
 #include "order.h"
 
-/* Of the kernel's interface, what is needed; a C library's headers are not there for a program without one. */
+/* The part of the kernel's interface that is needed, since a program without a C library has no headers for it. */
 #define AT_FDCWD (-100)
 #define O_RDONLY 0
 #define O_CLOEXEC 02000000
@@ -72,7 +72,7 @@ static long call6(long n, long a, long b, long c, long d, long e, long f)
 }
 #endif
 
-/* The compiler may call these. */
+/* The compiler may emit calls to these. */
 void *memset(void *to, int value, size_t n)
 {
 	volatile unsigned char *p = to;
@@ -104,7 +104,7 @@ static long map(unsigned long at, unsigned long size, int prot, int flags, int f
 	return got;
 }
 
-/* Map an image; returns what is added to its addresses. */
+/* Map an image; return the offset to add to its addresses. */
 static unsigned long map_image(struct order *order, struct image *image)
 {
 	int fd = (int)call6(SYS_openat, AT_FDCWD, (long)((char *)order + image->path), O_RDONLY | O_CLOEXEC, 0, 0, PASS);
@@ -161,7 +161,7 @@ __attribute__((used)) unsigned long *load(struct order *order, unsigned long *st
 	end += 2;
 	unsigned long words = order->words ? order->words : 0, dropped = words && count ? 1 : 0;
 	unsigned long size = (unsigned long)(end - from) - dropped + words + 1;
-	/* Below the order, whose strings stay. Our own frame is there too: the result is built under that. */
+	/* The result is built below the order, whose strings stay in place, and below our own frame, which is there too. */
 	unsigned long *top = (unsigned long *)(((unsigned long)order - 4096 - size * 8) & ~15UL), *to = top;
 	*to++ = count - dropped + words;
 	for (unsigned long n = 0; n < words; n++)
@@ -190,7 +190,7 @@ __attribute__((used)) unsigned long *load(struct order *order, unsigned long *st
 		case AT_SECURE: aux[1] = order->secure; break;
 		}
 	}
-	/* Handed back in the two words under the new stack. */
+	/* Hand them back in the two words under the new stack. */
 	top[-1] = entry;
 	top[-2] = (unsigned long)top;
 	return top - 2;

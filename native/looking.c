@@ -15,7 +15,7 @@ static long stat_at(struct call *c, int dirfd, uint64_t pointer, int flags, uint
 	if (!bad)
 		bad = look_shown(&w, &st);
 	if (!bad && follow && options.paths && S_ISLNK(st.st_mode) && w.nofollow) {
-		/* Most names are no links: only now is it walked to the end. */
+		/* Most names are not links, so only now is it walked to the end. */
 		where_done(&w);
 		bad = path_at(c, dirfd, pointer, walk | FOLLOW, &w);
 		if (!bad)
@@ -69,7 +69,7 @@ static long access_at(struct call *c, int dirfd, uint64_t pointer, int mode, int
 		bad = look_shown(&w, &st);
 	if (!bad && mode & W_OK && w.readonly && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
 		bad = -EROFS;
-	if (!options.paths) { /* for root, and where something else is in the way, the kernel knows */
+	if (!options.paths) { /* for root, and where anything else forbids it, the kernel decides */
 		bool root = !(flags & AT_EACCESS ? c->t->creds.fsuid : c->t->creds.uid);
 		if (bad || root || !mode || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
 			bad = 0, mode = 0;
@@ -93,7 +93,7 @@ long do_access(struct call *c) { return access_at(c, AT_FDCWD, c->a[0], (int)c->
 long do_faccessat(struct call *c) { return access_at(c, (int)c->a[0], c->a[1], (int)c->a[2], 0); }
 long do_faccessat2(struct call *c) { return access_at(c, (int)c->a[0], c->a[1], (int)c->a[2], (int)c->a[3]); }
 
-/* Links in /proc tell paths of the host, or of us. */
+/* Links in /proc would show paths of the host, or of the tracer. */
 static long proc_link(struct call *c, struct where *w, char *target, size_t n)
 {
 	const char *rel = w->g + w->mount->dst_len + 1;

@@ -1,8 +1,8 @@
-/* Layers below the root: a directory gets what they have in it when a process first looks into it.
- *
- * Regular files become hard links, which cow.c breaks before they change; the rest is made anew. What nobody looks
- * into costs nothing. A layer's deletions are sockets, or overlayfs's whiteouts, a directory that hides what is below has a file
- * `.wh..wh..opq` in it, and the table of owners by path lies beside the layer's directory, as `owners`. */
+/* Layers below the root: a directory is filled from them when a process first looks into it, so that directories
+ * which nobody looks into cost nothing. Regular files become hard links, which cow.c breaks before they change;
+ * everything else is created. A layer's deletions are sockets, or overlayfs's whiteouts; a directory that hides
+ * those below contains a file `.wh..wh..opq`; the table of owners by path is beside the layer's directory, as
+ * `owners`. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
@@ -91,7 +91,7 @@ void lower_ready(void)
 /* Why a directory could not be filled; 0 when all could. */
 int lower_failed(void) { return failure; }
 
-/* --- names that were met in one directory ------------------------------------------------------------------------ */
+/* Names that were met in one directory. */
 
 struct met {
 	struct met *next;
@@ -99,7 +99,7 @@ struct met {
 };
 #define MET 256
 
-/* Whether the name is met for the first time; remembers it. */
+/* Return whether the name is met for the first time, and remember it. */
 static bool meet(struct met **names, const char *name)
 {
 	size_t len = strlen(name);
@@ -124,7 +124,7 @@ static void forget(struct met **names)
 		}
 }
 
-/* --- filling ------------------------------------------------------------------------------------------------------ */
+/* Filling. */
 
 static void own(int layer, const char *rel, int to, const char *name)
 {
@@ -152,7 +152,7 @@ static int copy_file(int from, int to, const char *name, const struct stat *st)
 	return bad;
 }
 
-/* A directory of layer `s->layers[n]`, and of those below it that show through. */
+/* Make a directory of layer `s->layers[n]`, and remember those below that show through it. */
 static int make_directory(struct shown *s, int n, int from, int to, const char *name, const char *rel, const struct stat *st)
 {
 	struct timespec times[2] = {st->st_atim, st->st_mtim};
@@ -255,7 +255,7 @@ static int fill(struct shown *s)
 	return bad;
 }
 
-/* Somebody looks into the directory at `g`: have in it what the layers have. */
+/* Fill the directory at `g` from the layers, before a process looks into it. */
 void lower_fill(const char *g, size_t len)
 {
 	if (!waiting)
@@ -270,20 +270,20 @@ void lower_fill(const char *g, size_t len)
 		failure = bad;
 }
 
-/* Whether the directory at `g` has not been filled. */
+/* Return whether the directory at `g` has not been filled yet. */
 bool lower_waits(const char *g)
 {
 	struct shown *s = waiting ? *slot_of(g, strlen(g)) : NULL;
 	return s && !s->filled;
 }
 
-/* Whether the directory at `g` is one of the layers', not one that a process has made. */
+/* Return whether the directory at `g` is one of the layers', not one that a process has made. */
 bool lower_shows(const char *g)
 {
 	return layer_count && *slot_of(g, strlen(g));
 }
 
-/* The directory at `g` was taken away. */
+/* Forget the directory at `g`, which was removed. */
 void lower_gone(const char *g)
 {
 	struct shown **at = slot_of(g, strlen(g)), *s = *at;

@@ -42,7 +42,7 @@ static void on_signal(int number)
 		kill(first, SIGKILL);
 }
 
-/* --- stops ------------------------------------------------------------------------------------------------------- */
+/* Stops. */
 
 static void resume(pid_t tid, int how, int number)
 {
@@ -72,7 +72,7 @@ static void on_seccomp(struct task *t)
 	resume(t->tid, PTRACE_CONT, 0);
 }
 
-/* A call that was made with other arguments is over: give the process its own back. */
+/* Give the process its own arguments back after a call that was made with others. */
 static void on_exit_of_call(struct task *t)
 {
 	regs_t regs;
@@ -136,7 +136,7 @@ static void on_stop(pid_t tid, int status)
 	}
 	case PTRACE_EVENT_STOP:
 		if (!t->known) {
-			t->running = true; /* as soon as its parent has told */
+			t->running = true; /* as soon as its parent has reported it */
 			return;
 		}
 		if (number == SIGSTOP || number == SIGTSTP || number == SIGTTIN || number == SIGTTOU) {
@@ -176,7 +176,7 @@ static int serve(void)
 				first = 0;
 			}
 			if (!t)
-				door_next(!first); /* somebody is at the door, or an orphan has ended */
+				door_next(!first); /* a process is at the door, or an orphan has ended */
 			if (!first)
 				tasks_kill();
 		}
@@ -185,7 +185,7 @@ static int serve(void)
 	return stopped ? 128 + stopped : code;
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------ */
+/* Starting. */
 
 /* SRC:DST[:ro]; the last ":/" is between the two, so that a source may have colons. */
 static void add_bind(char *argument)
@@ -218,10 +218,11 @@ static void usage(void)
 	     "              [--init] [--door FD]");
 }
 
-/* What the first process has. */
+/* The state that the first process starts with. */
 static struct task *start;
 
-/* Trace a process that waits for a byte, and maybe a directory to be in, tells its listener, and waits for another. */
+/* Trace a process that waits for a byte, and perhaps for its directory, then hands over its listener and waits
+ * again. */
 int task_trace(pid_t pid, int channel, int directory, struct task *as)
 {
 	task_inherit(task_new(pid), as, false);
@@ -236,7 +237,7 @@ int task_trace(pid_t pid, int channel, int directory, struct task *as)
 	return bad ? bad : listener < 0 ? listener : -EPIPE;
 }
 
-/* Trace the first; returns its exit code. */
+/* Trace the first process; return its exit code. */
 static int trace(pid_t pid, int channel, int directory, int door)
 {
 	first = pid;
@@ -255,8 +256,8 @@ static int trace(pid_t pid, int channel, int directory, int door)
 	return serve();
 }
 
-/* Stand in the root of a process that has its own, with our own /proc as the working directory. Returns the
- * directory of the table, which is not in that root. */
+/* Enter the root of a process that has its own, with our /proc as the working directory. Return the directory of the
+ * table, which is not in that root. */
 static int stand_in(pid_t pid, char **table)
 {
 	char path[64];
@@ -278,8 +279,8 @@ static int stand_in(pid_t pid, char **table)
 	return directory;
 }
 
-/* In a directory and back, as `fchdir` goes; reads, and keeps as it was, or writes the table of owners: of the upper
- * directory, and, of all files wherever they are mounted, another one. */
+/* Load the table of owners and save a copy of it as it was, or save two: one of the upper directory, and one of all
+ * files, wherever they are mounted. `directory` is the working directory meanwhile. */
 static void keep_owners(int directory, const char *table, bool load, int upper)
 {
 	char all[NAME_MAX + 8];
@@ -291,7 +292,7 @@ static void keep_owners(int directory, const char *table, bool load, int upper)
 	close(here);
 }
 
-/* The only child of a process, by our own /proc. */
+/* Return the only child of a process, according to our own /proc. */
 static pid_t child_of(pid_t pid)
 {
 	char path[64];
@@ -304,12 +305,12 @@ static pid_t child_of(pid_t pid)
 	return child;
 }
 
-/* The process that the namespaces were made for, from outside of them: it is their pid 1, or that one's child. */
+/* Return the process for which the namespaces were made, seen from outside of them: their pid 1, or its child. */
 static int attend(pid_t pid, int channel, const char *upper_path, bool init, int door)
 {
 	char byte, *table;
 	int status, upper = -1;
-	if (read(channel, &byte, 1) != 1) { /* it has told why */
+	if (read(channel, &byte, 1) != 1) { /* it has reported why */
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
 		return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -393,7 +394,7 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (inside >= 0 && optind < argc) {
 		options.ids = true;
-		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* it may be nobody's child that traces us */
+		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* the tracer need not be an ancestor */
 		if (write(inside, "", 1) != 1)
 			return 125;
 		child_run(inside, cwd, argv + optind, &limit);
@@ -410,7 +411,7 @@ int main(int argc, char **argv)
 		fail("--root is missing", 0);
 	if (options.paths && (bad = loader_open()))
 		fail("the loader is not beside the tracer", -bad);
-	/* overlayfs tells the time of the lower file until it is copied up. */
+	/* overlayfs reports the time of the lower file until it is copied up. */
 	options.births = !statfs(root, &fs_of_root) && fs_of_root.f_type != OVERLAYFS_SUPER_MAGIC;
 	lower_ready();
 	if (options.owners && !process && (bad = owners_load(options.owners)))

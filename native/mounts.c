@@ -1,4 +1,4 @@
-/* What the guest sees where: the root, and files and directories that are bound in it. */
+/* The guest's view of the files: the root, and files and directories that are bound in it. */
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
@@ -34,7 +34,7 @@ int mounts_add(const char *dst, const char *src, bool readonly)
 		m->dst[--len] = 0;
 	m->dst_len = len;
 	for (struct mount *other = mounts; other < m; other++)
-		if (other->dst_len == len && !memcmp(other->dst, m->dst, len)) { /* the last one is seen */
+		if (other->dst_len == len && !memcmp(other->dst, m->dst, len)) { /* the last one hides the others */
 			close(other->fd);
 			m = memcpy(other, m, sizeof *m);
 			mount_count--;
@@ -48,13 +48,14 @@ int mounts_add(const char *dst, const char *src, bool readonly)
 	return 0;
 }
 
-/* The root, as we have it open. */
+/* Return a descriptor of the root. */
 int mounts_root(void)
 {
 	return mounts[mount_count - 1].fd;
 }
 
-/* Find `path`, and make what is missing of it: directories, or a file as the last. `told`: it is the image's; `own`: the user's. */
+/* Find `path`, and create its missing directories, or a file as the last. `told`: it is part of the image; `own`: of
+ * the user. */
 int path_make(const char *path, bool directory, bool told, bool own, struct where *w)
 {
 	struct task nobody = {.fs = &(struct fs){.root = text_new("")}, .tgid = 1};
@@ -100,7 +101,7 @@ static bool base_system(const char *dst)
 	return !strcmp(dst, "/proc") || !strcmp(dst, "/sys") || !strcmp(dst, "/dev");
 }
 
-/* Bind a source where `dst` leads to, and make what is missing there. */
+/* Bind a source where `dst` leads to, and create what is missing of that path. */
 int mount_make(const char *dst, const char *src, bool readonly)
 {
 	struct where w;
@@ -141,7 +142,7 @@ struct mount *mount_of(const char *g, size_t len)
 	return &mounts[mount_count - 1];
 }
 
-/* The guest's path of a host's, if the guest sees it. */
+/* Return the guest's path for one of the host's, if the guest can see it. */
 bool path_to_guest(const char *host, char *g)
 {
 	struct mount *best = NULL;
@@ -155,6 +156,6 @@ bool path_to_guest(const char *host, char *g)
 		return false;
 	memcpy(g, best->dst, best->dst_len);
 	strcpy(g + best->dst_len, host + best->src_len);
-	/* Hidden by something mounted over it? Then it is not what the guest sees. */
+	/* If something is mounted over it, the guest does not see it. */
 	return mount_of(g, strlen(g)) == best || best->src_len == len;
 }

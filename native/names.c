@@ -1,4 +1,4 @@
-/* The answers to calls that make, move and take away names. */
+/* The answers to calls that create, move and remove names. */
 #include <fcntl.h>
 
 #include "calls.h"
@@ -95,7 +95,8 @@ static long rename_at(struct call *c, int from_fd, uint64_t from, int to_fd, uin
 			owner_show(&shown, NULL);
 		bad = may_change_entry(c, &v, replaced ? &shown : NULL);
 	}
-	/* As with overlayfs under BuildKit, a layer's directory is not moved, and a layer's file moves without its links. */
+	/* As with overlayfs under BuildKit, a layer's directory cannot be moved, and a layer's file moves without its
+	 * links. */
 	if (!bad && ((S_ISDIR(st.st_mode) && lower_shows(w.g)) ||
 		     (replaced && flags & 2 && S_ISDIR(victim.st_mode) && lower_shows(v.g))))
 		bad = -EXDEV;
@@ -174,7 +175,7 @@ static long link_at(struct call *c, int from_fd, uint64_t from, int to_fd, uint6
 	if (!bad) {
 		cow_own(&st);
 		paths_changed(v.g, false);
-		touched(&w); /* what is written by its new name changes it too */
+		touched(&w); /* a write through its new name changes it too */
 		touched(&v);
 	}
 	where_done(&w);

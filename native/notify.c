@@ -1,4 +1,4 @@
-/* Calls that are answered by another thread than the one that traces: seccomp's user notification. */
+/* Calls that a thread other than the tracing one answers: seccomp's user notification. */
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -31,7 +31,7 @@ long mem_write(pid_t tid, uint64_t to, const void *from, size_t n)
 
 long mem_string(pid_t tid, char *to, uint64_t from, size_t room)
 {
-	/* The string may end before a page that is not there. */
+	/* The string may end before an unmapped page. */
 	size_t first = 4096 - (from & 4095);
 	if (first > room)
 		first = room;
@@ -82,7 +82,7 @@ static void answer(int listener, struct seccomp_notif *ask)
 		fprintf(stderr, "[%d] %d(%lx, %lx, %lx) = %ld%s\n", (int)ask->pid, c.nr, (long)c.a[0], (long)c.a[1],
 			(long)c.a[2], result, c.action == DESCRIPTOR ? " fd" : c.action == GO ? " go" : "");
 	unlock();
-	/* What leads through /proc is found by the process alone. */
+	/* Only the process itself can resolve a path through /proc. */
 	if (!options.paths && c.action == DONE && result == -ENOENT)
 		c.action = GO, result = 0;
 	if (c.action == LATER && result >= 0)
@@ -116,7 +116,7 @@ static void *listen_on(void *data)
 	}
 }
 
-/* Answer what a listener tells, in a thread of its own, until those whose calls they are have all ended. */
+/* Answer a listener's notifications in a thread of its own, until all the processes that make the calls have ended. */
 bool notify_start(int listener)
 {
 	pthread_t thread;

@@ -38,7 +38,7 @@ static void *open_fifo(void *data)
 	return NULL;
 }
 
-/* An open that waits for the other end is done by a thread of its own. */
+/* An open that waits for the other end gets a thread of its own. */
 static long open_later(struct call *c, struct where *w, int flags)
 {
 	struct waiting *wait = malloc(sizeof *wait);
@@ -55,7 +55,7 @@ static long open_later(struct call *c, struct where *w, int flags)
 	return 0;
 }
 
-/* Whether a new file is somebody else's than root's, who owns what is not in the table. */
+/* Return whether a new file belongs to a user other than root, who owns everything that is not in the table. */
 static bool owned(struct call *c, const struct where *w)
 {
 	struct stat parent;
@@ -106,7 +106,7 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 			 (options.paths ? w.mount && w.nofollow : file)) {
 			int accmode = flags & O_ACCMODE;
 			bad = may(c->t, &shown, (accmode != O_WRONLY ? 4 : 0) | (to_write ? 2 : 0) | (temporary ? 1 : 0));
-			/* fs.protected_regular and _fifos, as containers have them, are left out. */
+			/* fs.protected_regular and fs.protected_fifos, which apply in containers, are not imitated. */
 		}
 		if (bad)
 			goto out;
@@ -131,7 +131,7 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 			goto out;
 		}
 	} else if (!options.paths && !fstatat(w.fd, w.rel, &st, AT_SYMLINK_NOFOLLOW)) {
-		c->action = GO; /* a link, maybe to what the process has open */
+		c->action = GO; /* a link, perhaps to an open file of the process */
 		goto out;
 	} else {
 		if (w.readonly)
@@ -205,7 +205,7 @@ long do_openat2(struct call *c)
 	if (how.resolve & ~0x3fUL)
 		return -EINVAL;
 	if (how.flags & O_PATH || (!options.paths && how.resolve))
-		return -ENOSYS; /* what cannot be done here; programs do without */
+		return -ENOSYS; /* unsupported here; programs do without it */
 	if (!(how.resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH)))
 		return open_at(c, (int)c->a[0], c->a[1], (int)how.flags, (unsigned)how.mode,
 			       how.resolve & RESOLVE_NO_SYMLINKS ? NO_LINKS : 0);

@@ -1,11 +1,11 @@
-/* What the tracer tells the loader, which it runs in place of a program whose interpreter the kernel would look for
- * outside of the root. The order lies on the new stack, in front of its strings. */
+/* The tracer's order to the loader, which it runs in place of a program whose interpreter the kernel would look for
+ * outside of the root. The order is on the new stack, in front of its strings. */
 #ifndef ORDER_H
 #define ORDER_H
 #include <stdint.h>
 
 #define SEGMENTS 16
-/* The sixth argument of calls which the filter lets pass; the kernel takes no notice of it. */
+/* The sixth argument of calls that the filter lets pass; the kernel ignores it. */
 #define PASS 0x70796275UL
 
 struct segment {

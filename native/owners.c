@@ -1,4 +1,4 @@
-/* The table of owners: what files are believed to have, by device and inode, and its file (see tracer.py). */
+/* The table of owners: those that files are shown with, by device and inode, and its file (see tracer.py). */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -69,7 +69,7 @@ static void clear(struct owner *o)
 	o->live = false;
 }
 
-/* `w` tells whether it is still the same file, where a number was given to a new one; it may be NULL. */
+/* `w` serves to check that it is still the same file, since inode numbers are reused; it may be NULL. */
 struct owner *owner_find(const struct stat *st, const struct where *w)
 {
 	if (!used)
@@ -126,7 +126,7 @@ static struct xattr *xattr_new(const char *name, size_t name_size, const void *v
 	return x;
 }
 
-/* The file was copied to another inode; the old one may be the store's, which other names show. */
+/* The file was copied to another inode; the old one may belong to the store, where other names lead to it. */
 void owner_copy(const struct stat *from, const struct stat *to, const struct where *w)
 {
 	struct owner *o = owner_find(from, NULL), *made;
@@ -138,14 +138,14 @@ void owner_copy(const struct stat *from, const struct stat *to, const struct whe
 		made->xattrs = xattr_new(x->name, strlen(x->name), x->value, x->size, made->xattrs);
 }
 
-/* Change what the disk says into what is believed. */
+/* Replace what the disk says by what the table says. */
 void owner_show(struct stat *st, const struct where *w)
 {
 	struct owner *o = options.ids || options.cow ? owner_find(st, w) : NULL;
 	if (options.cow && cow_shared(st, w))
 		st->st_nlink = o && o->names ? o->names : 1;
 	if (options.cow && w && S_ISDIR(st->st_mode) && lower_waits(w->g))
-		st->st_nlink = 1; /* as overlayfs has it: nobody is to count subdirectories */
+		st->st_nlink = 1; /* as overlayfs reports it, so that nobody counts subdirectories by it */
 	if (!options.ids)
 		return;
 	if (o) {
@@ -163,7 +163,7 @@ void owner_show(struct stat *st, const struct where *w)
 		st->st_gid = 0;
 }
 
-/* Map a file of records; `at` and `end` are of the records. An empty file, or none, has none. */
+/* Map a file of records, which are between `at` and `end`. An empty or a missing file has none. */
 static int records_map(const char *file, char **at, char **end)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -185,7 +185,7 @@ static int records_map(const char *file, char **at, char **end)
 	return 0;
 }
 
-/* The next record: 1 and moves `at`, 0 at the end, or an error. */
+/* Read the next record: return 1 and advance `at`, 0 at the end, or an error. */
 static int record_next(char **at, char *end, struct record *r, char **path)
 {
 	if (*at >= end)
@@ -201,7 +201,7 @@ static int record_next(char **at, char *end, struct record *r, char **path)
 	return 1;
 }
 
-/* Believe of a file what a record says. */
+/* Enter a record about a file into the table. */
 static int record_apply(const struct record *r, const char *path, const struct stat *st, const struct where *w)
 {
 	const char *xattr = path + r->path_len, *end = xattr + r->xattr_len;
@@ -250,7 +250,7 @@ int owners_load(const char *file)
 	return bad;
 }
 
-/* --- tables of layers, by path ---------------------------------------------------------------------------------- */
+/* Tables of layers, by path. */
 
 struct known {
 	struct known *next;
@@ -264,7 +264,7 @@ struct table {
 	struct known **known;
 };
 
-/* The table of a layer; NULL where it says of no file anything. */
+/* Return the table of a layer; NULL if it has no entries. */
 struct table *table_open(const char *file, int *bad)
 {
 	char *at, *end, *path, *start;
@@ -293,7 +293,7 @@ struct table *table_open(const char *file, int *bad)
 	return t;
 }
 
-/* Believe of the file at `w`, which shows `path` of a layer, what the layer's table says. */
+/* Enter what a layer's table says of `path` into ours, for the file at `w` that shows it. */
 void table_apply(const struct table *t, const char *path, struct where *w)
 {
 	size_t len = strlen(path);
@@ -337,8 +337,8 @@ static int go(int *directory, const char *name)
 	return 0;
 }
 
-/* What overlayfs shows has other numbers than what it wrote: of all that is in its upper directory, tell by those.
- * No more is open than one directory of each, however deep they are. */
+/* overlayfs shows other inode numbers than those on the disk, so write the records of its upper directory with the
+ * latter. However deep the trees are, only one directory of each is open at a time. */
 static int save_upper(FILE *out, int *upper, int *shown)
 {
 	struct name {
@@ -353,7 +353,7 @@ static int save_upper(FILE *out, int *upper, int *shown)
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
 		    fstatat(*upper, entry->d_name, &disk, AT_SYMLINK_NOFOLLOW) ||
 		    fstatat(*shown, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
-			continue; /* a name that was taken away */
+			continue; /* a name that was removed */
 		struct owner *o = owner_find(&st, NULL);
 		if (o)
 			write_record(out, o, disk.st_dev, disk.st_ino);

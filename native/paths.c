@@ -1,11 +1,11 @@
-/* Paths of the guest to those of the host, component by component. */
+/* Translation of the guest's paths into the host's, component by component. */
 #include <fcntl.h>
 
 #include "tracer.h"
 
 static unsigned generation = 1; /* counts the renames of directories */
 
-/* --- what is known of names: links and their targets, directories ------------------------------------------------ */
+/* What is known of names: links and their targets, directories. */
 
 struct name {
 	struct name *next;
@@ -45,7 +45,7 @@ static void names_flush(void)
 	name_count = 0;
 }
 
-/* The name at `g` was made, replaced, or taken away. */
+/* Forget what is known of the name at `g`, which was created, replaced or removed. */
 void paths_changed(const char *g, bool maybe_directory)
 {
 	struct name **slot = name_slot(g, hash_of(g, strlen(g))), *name = *slot;
@@ -69,7 +69,7 @@ static const char *relative(const struct mount *m, const char *g)
 	return *rel ? rel : ".";
 }
 
-/* 1 and the target of the link at g; 0: there is something else; or an error. */
+/* Return 1 and the target of the link at g, 0 for anything else, or an error. */
 static int link_at(struct mount *m, const char *g, char *target)
 {
 	uint64_t hash = 0;
@@ -108,7 +108,7 @@ static int link_at(struct mount *m, const char *g, char *target)
 	return n >= 0;
 }
 
-/* --- walking ------------------------------------------------------------------------------------------------------ */
+/* Walking. */
 
 static void place(struct where *w, bool magic)
 {
@@ -131,8 +131,8 @@ static void place(struct where *w, bool magic)
 	}
 }
 
-/* Inside /proc some names mean the process that asks, and some links name files of the host.
- * 0: an ordinary name; 1: `g` was replaced; 2: it is a magic link to follow; or an error. */
+/* Inside /proc, some names mean the calling process, and some links lead to files of the host. Return 0 for an
+ * ordinary name, 1 if `g` was replaced, 2 for a magic link to follow, or an error. */
 static int proc_name(struct task *t, struct mount *m, char *g, size_t parent, bool last)
 {
 	char *rel = g + m->dst_len + 1, target[PATH_MAX];
@@ -168,7 +168,7 @@ static int proc_name(struct task *t, struct mount *m, char *g, size_t parent, bo
 	return path_to_guest(target, g) ? 1 : -ENOENT;
 }
 
-/* Find `path`, from the directory `base` (guest's, canonical). What does not exist is found as the last name only. */
+/* Find `path` from the directory `base`, a canonical path of the guest. Only the last name may be missing. */
 int path_walk(struct task *t, const char *base, const char *path, int flags, struct where *w)
 {
 	char rest[ROOM], target[PATH_MAX], *g = w->g;
@@ -257,7 +257,7 @@ int path_walk(struct task *t, const char *base, const char *path, int flags, str
 		size_t have = strlen(target), more = strlen(after);
 		if (have + more + 3 >= ROOM)
 			return -ENAMETOOLONG;
-		/* `after` may lie in `rest` itself. */
+		/* `after` may point into `rest` itself. */
 		bool slash = w->slash;
 		memmove(rest + have + 1, after, more + 1);
 		memcpy(rest, target, have);
@@ -275,7 +275,7 @@ int path_walk(struct task *t, const char *base, const char *path, int flags, str
 	return 0;
 }
 
-/* Guest's path of the working directory. */
+/* Return the guest's path of the working directory. */
 int path_cwd(struct task *t, char *g)
 {
 	struct fs *fs = t->fs;
@@ -297,7 +297,7 @@ int path_cwd(struct task *t, char *g)
 	return 0;
 }
 
-/* /proc tells so of a file whose name was taken away, or given to a copy of it. */
+/* /proc says so of a file whose name was removed, or leads to a copy of it now. */
 static void name_it_had(char *host)
 {
 	size_t n = strlen(host), suffix = strlen(" (deleted)");
@@ -305,7 +305,7 @@ static void name_it_had(char *host)
 		host[n - suffix] = 0;
 }
 
-/* An open file, by a name that leads to it whatever happens. */
+/* Name an open file so that the name leads to it whatever happens. */
 int path_fd(struct call *c, int fd, struct where *w)
 {
 	snprintf(w->buffer, sizeof w->buffer, "%s%d/fd/%d", proc, c->t->tid, fd);
@@ -332,7 +332,7 @@ int path_fd(struct call *c, int fd, struct where *w)
 	return 0;
 }
 
-/* Where nothing is translated, the kernel finds the path, from where the process would. */
+/* Where paths are not translated, the kernel resolves them, from the directories of the process. */
 static int path_plain(struct call *c, int dirfd, const char *path, int flags, struct where *w)
 {
 	char start[64];
@@ -428,7 +428,7 @@ void where_done(struct where *w)
 	w->close = -1;
 }
 
-/* The host's path of a file that has a mount, for people. */
+/* Return the host's path of a file that has a mount, for people to read. */
 void path_host(const struct where *w, char *host, size_t room)
 {
 	if (w->mount)
@@ -450,7 +450,7 @@ static void parent_of(const struct where *w, char *path, size_t room)
 		strcpy(path, ".");
 }
 
-/* The directory that a name is in, as the disk has it. */
+/* Look up the directory of a name, as it is on the disk. */
 int where_parent(const struct where *w, struct stat *st)
 {
 	char path[ROOM + 64];
@@ -460,7 +460,7 @@ int where_parent(const struct where *w, struct stat *st)
 	return fstatat(w->fd, path, st, 0) ? -errno : 0;
 }
 
-/* Give the directory that a name is in the times that it had. */
+/* Restore the times of the directory of a name. */
 void where_keep_times(const struct where *w, const struct stat *before)
 {
 	char path[ROOM + 64];
@@ -469,7 +469,7 @@ void where_keep_times(const struct where *w, const struct stat *before)
 	utimensat(w->fd, path, times, 0);
 }
 
-/* What /proc leads to has a name of its own, if the guest sees it: what is changed is asked of that. */
+/* If the guest can see the file to which /proc leads, use its own name, by which changes are known. */
 void path_magic(struct where *w)
 {
 	char target[PATH_MAX], g[ROOM];

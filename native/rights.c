@@ -1,4 +1,4 @@
-/* What processes may do with files, and what new files are believed to have. */
+/* The rights of processes to files, and the owners and modes that new files are shown with. */
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
@@ -24,7 +24,7 @@ int look_shown(struct where *w, struct stat *st)
 	return bad;
 }
 
-/* What the kernel asks of a file's mode: mask of 4 (read), 2 (write), 1 (execute). */
+/* Check a file's mode as the kernel does; `mask` is made of 4 (read), 2 (write), 1 (execute). */
 int may(const struct task *t, const struct stat *shown, int mask)
 {
 	const struct creds *c = &t->creds;
@@ -40,7 +40,7 @@ int may(const struct task *t, const struct stat *shown, int mask)
 	return (mode & (unsigned)mask) == (unsigned)mask ? 0 : -EACCES;
 }
 
-/* May the process make, take away or replace a name? `victim` is what it shows, or NULL. */
+/* Check whether the process may create, remove or replace a name; `victim` is its present file, or NULL. */
 int may_change_entry(struct call *c, struct where *w, const struct stat *victim)
 {
 	struct stat parent;
@@ -58,7 +58,7 @@ int may_change_entry(struct call *c, struct where *w, const struct stat *victim)
 	return 0;
 }
 
-/* Whether modes keep us out of nothing: root's right, which a container may take from root. */
+/* Return whether no mode keeps us out: root's right, which a container may take from root. */
 static bool overrides_modes(void)
 {
 	static int known = -1;
@@ -91,7 +91,8 @@ static bool open_up(int fd, const char *rel, struct where *w)
 	return !fchmodat(fd, rel, wanted & 07777, 0);
 }
 
-/* Modes that keep the owner out do not keep root out: give us, the owner, the rights, and remember the mode. */
+/* A mode that keeps the owner out does not keep root out: give ourselves, the owner, the rights, and remember the
+ * mode. */
 int make_accessible(struct where *w)
 {
 	char path[ROOM];
@@ -110,7 +111,8 @@ int make_accessible(struct where *w)
 	return changed;
 }
 
-/* A file was made: with the process's ids, or its directory's group. `wanted` is the mode it should have. */
+/* Record a new file, with the ids of the process, or its directory's group. `wanted` is the mode that it should
+ * have. */
 void created(struct call *c, struct where *w, unsigned wanted)
 {
 	struct stat parent, st;
@@ -147,7 +149,7 @@ unsigned real_mode(unsigned mode)
 	return (mode & 07777) | (S_ISDIR(mode) ? 0700 : 0400);
 }
 
-/* Something is mounted there: the kernel would only refuse who has it mounted, which we have not. */
+/* Something is mounted there. The kernel would refuse only where it is mounted, and it is not mounted for us. */
 bool busy(const struct where *w)
 {
 	struct statx x;

@@ -7,7 +7,8 @@
 
 #include "calls.h"
 
-/* Put `data` under the process's stack and let argument `n` point to it. Little room is certain there (Go's stacks). */
+/* Put `data` below the process's stack and make argument `n` point to it. Only little room is certain there (Go's
+ * stacks). */
 static int substitute(struct call *c, int n, const void *data, size_t size)
 {
 	uint64_t at = (REG_SP(c->regs) - 128 - size - 16) & ~15UL;
@@ -124,7 +125,7 @@ static long address(struct call *c, int pointer, int length, bool making)
 	if (bad)
 		return bad;
 	if (making) {
-		/* The directory by a descriptor, the name in it. */
+		/* Name the directory by a descriptor, and the file in it. */
 		char *last = strrchr(w.g, '/');
 		if (!last || look(&w, &st) == 0)
 			bad = -EADDRINUSE;

@@ -75,7 +75,7 @@ static struct groups *groups_of(const char *list)
 	return g;
 }
 
-/* What a process of a user has that nobody inside has started. */
+/* Return the state of a user's process that nobody inside has started. */
 struct task *task_like(uid_t uid, gid_t gid, const char *groups, unsigned umask)
 {
 	struct task *t = calloc(1, sizeof *t);
@@ -93,7 +93,7 @@ struct task *task_like(uid_t uid, gid_t gid, const char *groups, unsigned umask)
 	return t;
 }
 
-/* What a new process or thread has from the one that made it. */
+/* Give a new process or thread what it inherits from the one that made it. */
 void task_inherit(struct task *child, struct task *parent, bool thread)
 {
 	child->known = true;
@@ -139,7 +139,7 @@ void task_free(struct task *t)
 	free(t);
 }
 
-/* A thread that is not the first executed a program: it takes the first one's number. */
+/* A thread other than the first has executed a program, and takes the first one's number. */
 void task_follow_exec(struct task *t, pid_t former)
 {
 	struct task *old = task_find(former);

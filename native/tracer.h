@@ -1,4 +1,4 @@
-/* What the parts of the tracer share. See main.c for what it is. */
+/* Declarations that the parts of the tracer share. main.c says what it is. */
 #ifndef TRACER_H
 #define TRACER_H
 #include <errno.h>
@@ -16,31 +16,31 @@
 
 #include "arch.h"
 
-#define ROOM (2 * PATH_MAX) /* of a path in the making */
+#define ROOM (2 * PATH_MAX) /* of a path that is being built */
 
-/* --- options ------------------------------------------------------------------------------------------------- */
+/* Options. */
 
 extern struct options {
 	bool paths; /* --root: paths are translated */
 	bool ids; /* --ids */
 	bool cow; /* --cow */
 	bool verbose;
-	bool births; /* the file system tells when an inode was made, and that stays */
-	uid_t uid; /* that the first process believes to have */
+	bool births; /* the file system records when an inode was made */
+	uid_t uid; /* with which the first process starts */
 	gid_t gid;
 	bool offline; /* --network none */
 	const char *owners, *changes, *hostname;
-	int begun; /* --begun: a pipe to close when the first process begins, or to tell why it does not; -1: none */
-	int work; /* --work: a directory for files in the making; -1: beside what they become */
+	int begun; /* --begun: a pipe that is closed when the first process begins, or that gets the reason why not; -1: none */
+	int work; /* --work: a directory for unfinished files; -1: beside their final place */
 } options;
 extern uid_t my_uid;
 extern gid_t my_gid;
 extern int my_pid;
-extern const char *proc; /* what the names of processes follow: "/proc/", or "" where that is the working directory */
+extern const char *proc; /* the prefix of processes' names: "/proc/", or "" where that is the working directory */
 extern int root_fd; /* the root of the processes, where that is not translated but we stand outside of it */
 extern dev_t proc_dev; /* of their /proc, in which owners are the kernel's */
 
-/* --- the process that is traced first --------------------------------------------------------------------------- */
+/* The process that is traced first. */
 
 struct rlimit;
 bool child_send(int channel, int fd);
@@ -48,13 +48,13 @@ int child_receive(int channel);
 _Noreturn void child_run(int channel, const char *cwd, char **command, struct rlimit *limit);
 int child_probe(void);
 
-/* --- processes that are to be traced beside the first ------------------------------------------------------------ */
+/* Processes that are to be traced beside the first. */
 
 struct task;
 bool door_open(int fd, struct task *first);
 void door_next(bool over);
 
-/* --- processes ----------------------------------------------------------------------------------------------- */
+/* Processes. */
 
 struct text { /* a string with several holders */
 	int refs;
@@ -89,8 +89,8 @@ enum pending { NONE, EXEC, CHDIR, RESTORE };
 struct task { /* a thread */
 	pid_t tid, tgid;
 	bool running; /* not held in its first stop */
-	bool known; /* its parent has told of it */
-	enum pending pending; /* what its next stop is about */
+	bool known; /* its parent has reported it */
+	enum pending pending; /* what its next stop means */
 	regs_t saved;
 	int held; /* a descriptor of ours that the call names */
 	struct text *path; /* new cwd or program of a pending call */
@@ -115,7 +115,7 @@ int tasks_count(void);
 void creds_copy(struct creds *to, const struct creds *from);
 bool creds_in_group(const struct creds *c, gid_t gid);
 
-/* --- a call ---------------------------------------------------------------------------------------------------- */
+/* A call. */
 
 enum action { DONE, GO, DESCRIPTOR, CHANGED, LATER };
 
@@ -123,11 +123,12 @@ struct call {
 	struct task *t;
 	int nr;
 	uint64_t a[6];
-	enum action action; /* DONE: `result` is the answer; GO: the kernel does it; DESCRIPTOR: `result` is given to
-			       the process; CHANGED: registers were; LATER: somebody else answers */
+	/* DONE: `result` is the answer; GO: the kernel does it; DESCRIPTOR: `result` is given to the process;
+	 * CHANGED: the registers were changed; LATER: another thread answers. */
+	enum action action;
 	bool cloexec;
 	regs_t *regs; /* in a ptrace stop only */
-	int listener; /* that told of it, in a notification */
+	int listener; /* that reported it, in a notification */
 	uint64_t id; /* of that */
 };
 typedef long (*handler)(struct call *);
@@ -141,7 +142,7 @@ long mem_read(pid_t tid, void *to, uint64_t from, size_t n);
 long mem_write(pid_t tid, uint64_t to, const void *from, size_t n);
 long mem_string(pid_t tid, char *to, uint64_t from, size_t room);
 
-/* --- paths ------------------------------------------------------------------------------------------------------- */
+/* Paths. */
 
 struct mount {
 	char *dst; /* guest's path; "" for the root */
@@ -185,7 +186,7 @@ int where_parent(const struct where *w, struct stat *st);
 void where_keep_times(const struct where *w, const struct stat *before);
 void path_magic(struct where *w);
 
-/* --- owners ------------------------------------------------------------------------------------------------------ */
+/* Owners. */
 
 #define NO_MODE 0xffffffffU
 
@@ -196,7 +197,7 @@ struct xattr {
 	unsigned char value[];
 };
 
-struct owner { /* what a file is believed to have */
+struct owner { /* what a file is shown with */
 	uint64_t dev, ino, btime;
 	uint32_t uid, gid;
 	uint32_t mode; /* with the type; NO_MODE: that of the disk */
@@ -216,7 +217,7 @@ uint64_t birth_of(const struct where *w);
 struct table *table_open(const char *file, int *bad);
 void table_apply(const struct table *t, const char *path, struct where *w);
 
-/* --- layers, copy on write, and changes ------------------------------------------------------------------------- */
+/* Layers, copy on write, and changes. */
 
 int lower_add(const char *directory);
 void lower_ready(void);
@@ -235,7 +236,7 @@ void touched(const struct where *w);
 void touched_anew(const struct where *w);
 int touched_save(const char *file);
 
-/* --- rights ------------------------------------------------------------------------------------------------------ */
+/* Rights. */
 
 static inline bool is_root(const struct task *t)
 {
