@@ -169,7 +169,7 @@ class RunError(BuildError):
     ) -> None:
         super().__init__(message, location=location, hint=hint, logs=logs)
         self.exit_code = exit_code
-        self.kept = ""
+        self.step_ref = ""
         """The key under which the embedded builder keeps the step's file system; "" when it is not kept."""
         self.state: LeftState | None = None
         """The kept file system for callers in Python, when the build was started by the package's own functions."""
@@ -190,12 +190,12 @@ class RunError(BuildError):
     @property
     def left_name(self) -> str:
         """The name of the kept state, usable wherever an image name is; "" when it was not kept."""
-        return f"@{self.kept}" if self.kept else ""
+        return f"@{self.step_ref}" if self.step_ref else ""
 
     @property
     def look(self) -> str:
         """A sentence on how to look into the kept state; "" when it was not kept."""
-        return "`%build run @failed COMMAND` runs a command in the state of the failed step." if self.kept else ""
+        return "`%build run @failed COMMAND` runs a command in the state of the failed step." if self.step_ref else ""
 
     def render(self) -> str:
         """Return the whole report, including how to look into the failed step."""

@@ -25,15 +25,15 @@ class FailedState:
         """The files as the step left them."""
         builder = embedded_builder()
         with builder.store.lease():
-            view = StoreView(builder.store, builder.failed.find(self._error.kept).left)
+            view = StoreView(builder.store, builder.failed.find(self._error.step_ref).after)
         return FileTree(view=lambda: view)
 
     def diff(self) -> ShownDifference:
         """Return the changes that the step made before it failed."""
         builder = embedded_builder()
         with builder.store.lease():
-            step = builder.failed.find(self._error.kept)
-            return shown(compare_trees(builder.store.tree(step.before), builder.store.tree(step.left)))
+            step = builder.failed.find(self._error.step_ref)
+            return shown(compare_trees(builder.store.tree(step.before), builder.store.tree(step.after)))
 
     def run(self, *command: str, **arguments: Any) -> RunResult:
         """Run a process in the state that the step left; see `pybuild_magic.run`."""

@@ -89,7 +89,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         session = open_session(options, builder.driver)
         request = compile_request(options, builder.driver, session=session.id, policy=source_policy(options))
         if "attest:provenance" in request.frontend_attrs:
-            request = request.told(vcs_attributes(session.local_dirs))
+            request = request.with_attrs(vcs_attributes(session.local_dirs))
         _forget_image_id(options)
         attempt = request, builder
         response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
@@ -98,7 +98,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         result = built
     except BuildError as failure:
         error = explained(failure, options)
-        if isinstance(failure, RunError) and failure.kept:
+        if isinstance(failure, RunError) and failure.step_ref:
             from .failed import FailedState
 
             failure.state = FailedState(failure)

@@ -92,7 +92,7 @@ def _built(options: BuildOptions, progress: str) -> int:
     try:
         result = run(options, _display(options, progress), Cancel())
     except RunError as error:
-        if options.debug and error.kept:
+        if options.debug and error.step_ref:
             return _debug(error)
         raise
     if options.call.method != "build":
@@ -115,7 +115,7 @@ def bake(flags: ParsedFlags) -> int:
     try:
         answer = build_targets(flags, watch=watch)
     except RunError as error:
-        if error.kept and flags.on("debug"):
+        if error.step_ref and flags.on("debug"):
             return _debug(error)
         raise
     print(answer)

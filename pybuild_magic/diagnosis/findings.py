@@ -78,7 +78,7 @@ def _run(facts: Facts) -> Iterator[Finding]:
         text = f"does not work here: {sandbox.problem} Builds without RUN work, and --builder builds elsewhere."
         yield Finding("RUN", State.BAD, text, wants)
         return
-    selected = sandbox.taken
+    selected = sandbox.selected
     how = f"works by {selected}" if selected else "works"
     masks = (Want.PROC,) if selected and selected.lacks and sandbox.abilities.get("new_proc") else ()
     if sandbox.unmapped:
@@ -137,7 +137,7 @@ _ABILITIES = {
 
 def _rungs(facts: Facts) -> Iterator[Finding]:
     """Yield the ways of running RUN; it is not a fault that a worse one does not work."""
-    selected = facts.sandbox.taken
+    selected = facts.sandbox.selected
     for rung in facts.sandbox.rungs:
         if rung.holds:
             lacks = f" ({rung.lacks})" if rung.lacks else ""
@@ -212,7 +212,7 @@ def _limits(facts: Facts) -> Iterator[Finding]:
             text = text.removesuffix(".") + f"; {limits.cpus:g} CPU{'s' if limits.cpus != 1 else ''}."
         yield Finding(subject, State.FAIR if few else State.GOOD, text, (want,) if few else ())
     # A sandbox that can mount has a /dev/shm of its own.
-    if 0 <= limits.shm < SMALL_SHM and (facts.sandbox.taken is None or facts.sandbox.taken.way.TRACED):
+    if 0 <= limits.shm < SMALL_SHM and (facts.sandbox.selected is None or facts.sandbox.selected.way.TRACED):
         text = f"{human_bytes(limits.shm)}: programs that share memory fail."
         yield Finding("/dev/shm", State.FAIR, text, (Want.SHM,))
 

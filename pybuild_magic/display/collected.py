@@ -20,11 +20,11 @@ _waiting: list[str] = []
 def collected_line(done: Collected) -> str:
     """Return a line about the freed space, and the present size of the store."""
     if not done.freed:
-        return f"There is nothing to collect: the store takes {human_bytes(done.left)}."
+        return f"There is nothing to collect: the store takes {human_bytes(done.remaining)}."
     parts = [plural(done.counts[kind], noun) for kind, noun in _NOUNS.items() if done.counts.get(kind)]
-    size = f"{human_bytes(done.left)} of {human_bytes(done.limit)}"
-    if done.left > done.limit:
-        size = f"{human_bytes(done.left)}, because named images and data in use are kept"
+    size = f"{human_bytes(done.remaining)} of {human_bytes(done.limit)}"
+    if done.remaining > done.limit:
+        size = f"{human_bytes(done.remaining)}, because named images and data in use are kept"
     return f"Collected {human_bytes(done.freed)} of the store ({', '.join(parts)}); it now takes {size}."
 
 

@@ -130,7 +130,7 @@ def _on_image(lowering: Lowering, stage: StageState, image: ResolvedImage) -> No
     actual = config.platform
     if (platform.os, platform.architecture) != (actual.os, actual.architecture):
         values = (quote(normalise(actual).full), quote(normalise(platform).full))
-        lowering.checks.found(rules.INVALID_BASE_IMAGE_PLATFORM, stage.base_from.location, named, *values)
+        lowering.checks.report(rules.INVALID_BASE_IMAGE_PLATFORM, stage.base_from.location, named, *values)
     mode = lowering.options.image_resolve_mode
     attrs = {"image.resolvemode": mode} if mode != "default" else {}
     node = Node(

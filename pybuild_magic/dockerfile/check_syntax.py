@@ -20,7 +20,7 @@ def check_node(node: Node, checks: Checks) -> None:
     """Run the checks of a single instruction's text."""
     match node.keyword.lower():
         case "maintainer":
-            checks.found(rules.MAINTAINER_DEPRECATED, node.location)
+            checks.report(rules.MAINTAINER_DEPRECATED, node.location)
         case "from" if len(node.words) > 2:
             _check_from(node, checks)
         case _:
@@ -30,10 +30,10 @@ def check_node(node: Node, checks: Checks) -> None:
 def _check_from(node: Node, checks: Checks) -> None:
     word, name = node.words[1:3]
     if len(node.words) == 3 and name != name.lower():
-        checks.found(rules.STAGE_NAME_CASING, node.location, name)
+        checks.report(rules.STAGE_NAME_CASING, node.location, name)
     casing = _casing(node.keyword)
     if casing and word != casing(word):
-        checks.found(rules.FROM_AS_CASING, node.location, word, node.keyword)
+        checks.report(rules.FROM_AS_CASING, node.location, word, node.keyword)
 
 
 def check_description(instruction: Instruction, checks: Checks) -> None:
@@ -48,7 +48,7 @@ def check_description(instruction: Instruction, checks: Checks) -> None:
         return
     example = names[0] if len(names) == 1 else "<arg_key>"
     keyword = type(instruction).__name__.upper()
-    checks.found(rules.INVALID_DEFINITION_DESCRIPTION, instruction.location, keyword, example)
+    checks.report(rules.INVALID_DEFINITION_DESCRIPTION, instruction.location, keyword, example)
 
 
 def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
@@ -56,9 +56,9 @@ def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
     seen: set[str] = set()
     for stage in stages:
         if stage.name in _RESERVED:
-            checks.found(rules.RESERVED_STAGE_NAME, stage.base.location, quote(stage.name))
+            checks.report(rules.RESERVED_STAGE_NAME, stage.base.location, quote(stage.name))
         if stage.name and stage.name in seen:
-            checks.found(rules.DUPLICATE_STAGE_NAME, stage.base.location, quote(stage.name))
+            checks.report(rules.DUPLICATE_STAGE_NAME, stage.base.location, quote(stage.name))
         seen.add(stage.name)
     written = [instruction for stage in stages for instruction in (stage.base, *stage.instructions)]
     lower = sum(instruction.keyword == instruction.keyword.lower() for instruction in written)
@@ -66,7 +66,7 @@ def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
     casing, style = (str.lower, "lowercase") if lower > upper else (str.upper, "uppercase")
     for instruction in written:
         if instruction.keyword != casing(instruction.keyword):
-            checks.found(rules.CONSISTENT_INSTRUCTION_CASING, instruction.location, instruction.keyword, style)
+            checks.report(rules.CONSISTENT_INSTRUCTION_CASING, instruction.location, instruction.keyword, style)
 
 
 def check_default_bases(
@@ -80,7 +80,7 @@ def check_default_bases(
                 env[arg.key] = lexer.process_word(arg.value, env)
         for stage in stages:
             if not _is_image(lexer.process_word(stage.base.base, env)):
-                checks.found(rules.INVALID_DEFAULT_ARG_IN_FROM, stage.base.location, stage.base.base)
+                checks.report(rules.INVALID_DEFAULT_ARG_IN_FROM, stage.base.location, stage.base.base)
     except DockerfileError:
         return  # lowering fails with the same error, and has more details
 

@@ -86,7 +86,7 @@ class Checks:
         self._report = report
         self._violated: set[str] = set()
 
-    def found(self, rule: Rule, location: SourceRange, *values: str) -> None:
+    def report(self, rule: Rule, location: SourceRange, *values: str) -> None:
         """Report a violation; `values` fill the blanks of the rule's message."""
         if self._report is None or not self._options.allows(rule):
             return

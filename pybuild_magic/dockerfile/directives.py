@@ -64,7 +64,7 @@ def read_directives(text: str, filename: str, escape: str = "\\") -> Directives:
         syntax=directives["syntax"].value.partition(" ")[0] if "syntax" in directives else "",
         escape=escape,
         check=directives["check"].value if "check" in directives else "",
-        found=tuple(directives.values()),
+        entries=tuple(directives.values()),
     )
 
 

@@ -26,7 +26,7 @@ class Directives(msgspec.Struct, frozen=True):
     escape: str = "\\"
     check: str = ""
     """In the written form: `skip=Rule,Rule;error=true;experimental=…`."""
-    found: tuple[Directive, ...] = ()
+    entries: tuple[Directive, ...] = ()
 
 
 class Dockerfile(msgspec.Struct, frozen=True, dict=True):

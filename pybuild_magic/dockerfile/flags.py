@@ -35,7 +35,7 @@ class Flags(msgspec.Struct, frozen=True):
         """Return the values of a STRINGS."""
         return self.values.get(name, ())
 
-    def given(self, name: str) -> bool | None:
+    def boolean(self, name: str) -> bool | None:
         """Return the value of a BOOL; None when it was not given."""
         return self.text(name) == "true" if name in self.values else None
 

@@ -216,8 +216,8 @@ def _copy(node: Node) -> i.Copy:
         from_=flags.text("from"),
         chown=flags.text("chown"),
         chmod=flags.text("chmod"),
-        link=flags.given("link") is True,
-        parents=flags.given("parents") is True,
+        link=flags.boolean("link") is True,
+        parents=flags.boolean("parents") is True,
         exclude=flags.all("exclude"),
     )
 
@@ -230,11 +230,11 @@ def _add(node: Node) -> i.Add:
         **_source(node),
         chown=flags.text("chown"),
         chmod=flags.text("chmod"),
-        link=flags.given("link") is True,
+        link=flags.boolean("link") is True,
         exclude=flags.all("exclude"),
-        keep_git_dir=flags.given("keep-git-dir"),
+        keep_git_dir=flags.boolean("keep-git-dir"),
         checksum=flags.text("checksum"),
-        unpack=flags.given("unpack"),
+        unpack=flags.boolean("unpack"),
     )
 
 

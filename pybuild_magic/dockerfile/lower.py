@@ -227,7 +227,7 @@ def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansio
     known = lowering.global_args.keys() | lowering.meta_args.keys()
     for name in sorted(expansion.unmatched - known):
         hint = did_you_mean(name, sorted(known), case_sensitive=True)
-        lowering.checks.under(base.comments).found(rules.UNDEFINED_ARG_IN_FROM, base.location, name, hint)
+        lowering.checks.under(base.comments).report(rules.UNDEFINED_ARG_IN_FROM, base.location, name, hint)
     return expansion, expansion.matched
 
 
@@ -237,7 +237,7 @@ def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[st
     expansion, used = _expand_from(lowering, base, base.platform)
     text = expansion.text
     if used == frozenset({"TARGETPLATFORM"}) and not expansion.unmatched and text == args["TARGETPLATFORM"]:
-        checks.found(rules.REDUNDANT_TARGET_PLATFORM, base.location, base.platform)
+        checks.report(rules.REDUNDANT_TARGET_PLATFORM, base.location, base.platform)
     hint = next(
         filter(None, (did_you_mean(name, args, case_sensitive=True) for name in sorted(expansion.unmatched))), ""
     )
@@ -251,7 +251,7 @@ def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[st
         ) from error
     constant = not used and not expansion.unmatched
     if constant and platform.os not in base.name and platform.architecture not in base.name:
-        checks.found(rules.FROM_PLATFORM_FLAG_CONST_DISALLOWED, base.location, quote(text))
+        checks.report(rules.FROM_PLATFORM_FLAG_CONST_DISALLOWED, base.location, quote(text))
     return platform, used
 
 

@@ -115,7 +115,7 @@ def lower_entrypoint(step: Step, instruction: df.Entrypoint) -> None:
     _check_json(step, instruction)
     args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
     step.stage.configure(entrypoint=args)
-    if df.Cmd not in step.stage.given:
+    if df.Cmd not in step.stage.locations:
         step.stage.configure(cmd=())
     step.commit(f"ENTRYPOINT {quoted_list(args)}")
 
@@ -142,7 +142,7 @@ def lower_expose(step: Step, instruction: df.Expose) -> None:
     """Lower EXPOSE. Raises DockerfileError for an invalid port."""
     env = step.stage.state.env
     words = [word for text in instruction.ports for word in step.lowering.lexer.process_words(text, env)]
-    ports = parse_ports(words, lambda rule, word: step.checks.found(rule, step.location, word))
+    ports = parse_ports(words, lambda rule, word: step.checks.report(rule, step.location, word))
     step.stage.configure(exposed_ports=step.stage.config.config.exposed_ports | {port: {} for port in ports})
     step.commit(f"EXPOSE {plain_list(ports)}")
 
@@ -197,7 +197,7 @@ def lower_workdir(step: Step, instruction: df.Workdir) -> None:
     """Lower WORKDIR to a layer with the directory, owned by USER, unless it is the root."""
     stage, lowering = step.stage, step.lowering
     if not stage.workdir_given and not _is_absolute(instruction.path, stage):
-        step.checks.found(rules.WORKDIR_RELATIVE_PATH, step.location, quote(instruction.path))
+        step.checks.report(rules.WORKDIR_RELATIVE_PATH, step.location, quote(instruction.path))
     stage.workdir_given = True
     directory = enter_directory(stage, instruction.path)
     if directory == "/":
@@ -225,22 +225,22 @@ def _is_absolute(path: str, stage: StageState) -> bool:
 
 def _check_format(step: Step, instruction: df.Env | df.Label, pair: df.KeyValue) -> None:
     if not pair.delimited:
-        step.checks.found(rules.LEGACY_KEY_VALUE_FORMAT, step.location, instruction.keyword)
+        step.checks.report(rules.LEGACY_KEY_VALUE_FORMAT, step.location, instruction.keyword)
 
 
 def _check_secret(step: Step, keyword: str, name: str) -> None:
     if _SECRET.search(name) and not _NO_SECRET.search(name):
-        step.checks.found(rules.SECRETS_USED_IN_ARG_OR_ENV, step.location, keyword, quote(name))
+        step.checks.report(rules.SECRETS_USED_IN_ARG_OR_ENV, step.location, keyword, quote(name))
 
 
 def _check_given_once(step: Step, instruction: df.Cmd | df.Entrypoint | df.Healthcheck) -> None:
     """Report the earlier one of two, which has no effect."""
-    earlier = step.stage.given.get(type(instruction))
+    earlier = step.stage.locations.get(type(instruction))
     if earlier:
-        step.checks.found(rules.MULTIPLE_INSTRUCTIONS_DISALLOWED, earlier, instruction.keyword)
-    step.stage.given[type(instruction)] = step.location
+        step.checks.report(rules.MULTIPLE_INSTRUCTIONS_DISALLOWED, earlier, instruction.keyword)
+    step.stage.locations[type(instruction)] = step.location
 
 
 def _check_json(step: Step, instruction: df.Cmd | df.Entrypoint) -> None:
     if instruction.shell and not step.stage.config.config.shell:
-        step.checks.found(rules.JSON_ARGS_RECOMMENDED, step.location, instruction.keyword)
+        step.checks.report(rules.JSON_ARGS_RECOMMENDED, step.location, instruction.keyword)

@@ -143,7 +143,7 @@ def _check_ignored(step: Step, instruction: Add | Copy, text: str) -> None:
         return  # the root of the context is not a file; only these exclude everything in it
     if ignored.matches(path):
         keyword = "Add" if isinstance(instruction, Add) else "Copy"
-        step.checks.found(COPY_IGNORED_FILE, step.location, keyword, quote(path))
+        step.checks.report(COPY_IGNORED_FILE, step.location, keyword, quote(path))
 
 
 def _local(step: Step, instruction: Add | Copy, template: FileCopy, text: str) -> Part:

@@ -79,7 +79,7 @@ class Lowering:
         for name in sorted(unmatched - stage.build_args.keys() - NOT_IN_ENV):
             suggestion = nearest(name, stage.state.env, case_sensitive=True)
             hint = f" (did you mean ${suggestion}?)" if suggestion else ""
-            self.checks.under(instruction.comments).found(UNDEFINED_VAR, instruction.location, name, hint)
+            self.checks.under(instruction.comments).report(UNDEFINED_VAR, instruction.location, name, hint)
 
     def expand_global(self, instruction: Arg | From, word: str, env: Mapping[str, str]) -> Expansion:
         """Expand `word` of an ARG before the first FROM, or of a FROM. Raises DockerfileError at the instruction."""

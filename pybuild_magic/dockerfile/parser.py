@@ -46,7 +46,7 @@ def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None)
         raise DockerfileError("an instruction is nested too deep") from None
     checks = checks or Checks()
     for line in parsed.empty_continuations:
-        checks.found(rules.NO_EMPTY_CONTINUATION, line)
+        checks.report(rules.NO_EMPTY_CONTINUATION, line)
     instructions: list[Instruction] = []
     in_stage = False
     for node in parsed.nodes:

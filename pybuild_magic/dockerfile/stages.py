@@ -65,7 +65,7 @@ class StageState:
     """Paths of the build context read by its COPY, ADD and mounts; absolute, "/" for everything."""
     paths: set[str] = field(default_factory=set[str])
     """Paths of this stage that others read; shared with the stages based on it."""
-    given: dict[type[Instruction], SourceRange] = field(default_factory=dict[type[Instruction], SourceRange])
+    locations: dict[type[Instruction], SourceRange] = field(default_factory=dict[type[Instruction], SourceRange])
     """The position of CMD, ENTRYPOINT and HEALTHCHECK in the stage itself; of each the last."""
     workdir_given: bool = False
     """Whether the stage, or one below it, has a WORKDIR."""

@@ -74,7 +74,7 @@ def check(values: Values) -> None:
     if not values["oci-mediatypes"]:
         if scopes - {"manifest"}:
             raise UsageError('Annotations of an index or a descriptor cannot be exported with "oci-mediatypes=false".')
-        if "oci-artifact" in values.given and values["oci-artifact"]:
+        if "oci-artifact" in values.explicit and values["oci-artifact"]:
             raise UsageError('"oci-artifact=true" conflicts with "oci-mediatypes=false".')
 
 

@@ -91,7 +91,7 @@ class Values(msgspec.Struct, frozen=True):
 
     by_name: dict[str, Any]
     annotations: tuple[Annotation, ...] = ()
-    given: frozenset[str] = frozenset()
+    explicit: frozenset[str] = frozenset()
     """The names given by the user, as opposed to defaults."""
 
     def __getitem__(self, name: str) -> Any:

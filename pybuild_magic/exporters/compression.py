@@ -72,7 +72,7 @@ def packing(values: Values, *, stays: bool = False) -> Packing:
         raise UsageError(f'"compression-level={level}" is out of range: {kind} has {max(low, 0)} to {high}.')
     if (kind is Compression.GZIP and level == -1) or (kind is Compression.ZSTD and level == 0):
         level = None
-    lazy = stays and not values.given & {"compression", "compression-level", "force-compression"}
+    lazy = stays and not values.explicit & {"compression", "compression-level", "force-compression"}
     return Packing(kind, None if kind is Compression.UNCOMPRESSED else level, values["force-compression"], lazy)
 
 

@@ -43,7 +43,7 @@ class ImageExporter:
             raise UsageError("A push needs a name to push to.", hint="Add -t NAME, or name=NAME.")
         if values["push-by-digest"] and (tagged := [ref.familiar for ref in names if ref.tag or ref.digest]):
             raise UsageError(f'"{tagged[0]}" has a tag, so it cannot be pushed by digest.')
-        if values["unpack"] and "unpack" in values.given and values["rewrite-timestamp"]:
+        if values["unpack"] and "unpack" in values.explicit and values["rewrite-timestamp"]:
             raise UsageError('"rewrite-timestamp=true" conflicts with "unpack=true".')
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:

@@ -40,7 +40,7 @@ def ps(flags: ParsedFlags) -> Table | Document:
         )
         for record in known
     )
-    note = "\n".join(f"{record.info.name}: {text}" for record in known for text in record.info.told)
+    note = "\n".join(f"{record.info.name}: {text}" for record in known for text in record.info.warnings)
     if not known:
         note = "Nothing runs in the background: %build run -d REF starts an image there."
     return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows, note)

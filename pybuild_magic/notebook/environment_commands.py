@@ -47,10 +47,10 @@ def environment(flags: ParsedFlags) -> Document:
     names[variable] = dict(frozen.files)
     next_cell(frozen.cell(variable))
     _frozen[str(reference.parse(frozen.name).tagged())] = frozen.environment
-    return told(frozen, options.write, f"The next cell builds it; ${variable} are its files.")
+    return describe(frozen, options.write, f"The next cell builds it; ${variable} are its files.")
 
 
-def told(frozen: Frozen, directory: str, what_next: str) -> Document:
+def describe(frozen: Frozen, directory: str, what_next: str) -> Document:
     """Return the report on a frozen environment."""
     requested = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
     count = f"{len(frozen.environment)} distributions, {len(requested)} of them requested directly"

@@ -31,10 +31,10 @@ def lock_dockerfile(words: Sequence[str], dockerfile: str | None = None, context
 def lock_with(options: BuildOptions) -> Table:
     """Lock the sources of the build that the options describe, and return a report."""
     cancel = Cancel()
-    return told(write_lock(options, open_progress(options, cancel), cancel))
+    return describe(write_lock(options, open_progress(options, cancel), cancel))
 
 
-def told(lock: Lock) -> Table:
+def describe(lock: Lock) -> Table:
     """Return a table with a row for each source, then one for each step whose input cannot be locked."""
     rows = [(redact(rule.selector.identifier), _pinned_to(rule.updates.identifier, rule.updates.attrs))
             for rule in lock.rules if rule.updates]  # fmt: skip

@@ -130,7 +130,7 @@ class BuildMagics(Magics):
         try:
             return bake_line([*settings, *words], cell)
         except RunError as error:
-            if error.kept and {"--debug", "-D"} & set(words):
+            if error.step_ref and {"--debug", "-D"} & set(words):
                 from .debugging import show_state
 
                 show_state(error)
@@ -210,7 +210,7 @@ class BuildMagics(Magics):
         try:
             result: Any = run(options, open_progress(options, cancel), cancel)
         except RunError as error:
-            if options.debug and error.kept:
+            if options.debug and error.step_ref:
                 from .debugging import show_state
 
                 show_state(error)

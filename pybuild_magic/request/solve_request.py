@@ -49,7 +49,7 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
         """Return the request as people read it: indented JSON with BuildKit's field names, redacted."""
         return msgspec.json.format(msgspec.json.encode(self.redacted(), order="sorted"), indent=2).decode()
 
-    def told(self, attrs: dict[str, str]) -> SolveRequest:
+    def with_attrs(self, attrs: dict[str, str]) -> SolveRequest:
         """Return the request with more front-end attributes."""
         return msgspec.structs.replace(self, frontend_attrs={**self.frontend_attrs, **attrs})
 

@@ -323,7 +323,7 @@ def _devices(options: RunOptions) -> Given:
         return Given()
     from ..builders.embedded.sandbox.cdi import Machine
 
-    return Machine().given(options.devices, options.gpus)
+    return Machine().resolve(options.devices, options.gpus)
 
 
 def _capabilities(options: RunOptions) -> tuple[str, ...] | None:

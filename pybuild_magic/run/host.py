@@ -95,8 +95,8 @@ class Host:
                 return Begun(self.outcome.error, code=self.outcome.exit_code)
             error = self.error
             return Begun(error.message, error.hint) if isinstance(error, BuildError) else Begun(repr(error))
-        if self.hold.told:
-            self.record.write(msgspec.structs.replace(self.record.info, told=self.hold.told))
+        if self.hold.warnings:
+            self.record.write(msgspec.structs.replace(self.record.info, warnings=self.hold.warnings))
         return Begun()
 
     def serve(self) -> None:

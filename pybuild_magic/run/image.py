@@ -48,7 +48,7 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
     """
     cancel = cancel or Cancel()
     if isinstance(ref, RunError):
-        if not ref.kept:
+        if not ref.step_ref:
             raise ref.not_kept()
         ref = ref.left_name
     if is_failed_step(ref):
@@ -109,7 +109,7 @@ def _of_step(step: FailedStep) -> RunImage:
     shell = meta.args[:-1] if known else ("/bin/sh", "-c")
     config = ContainerConfig(env=meta.env, user=meta.user, working_dir=meta.cwd, cmd=shell[:1], shell=shell)
     return RunImage(
-        FAILED, step.left, msgspec.structs.replace(image_config.empty(platforms.host()), config=config), step
+        FAILED, step.after, msgspec.structs.replace(image_config.empty(platforms.host()), config=config), step
     )
 
 

@@ -56,7 +56,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     error: str = ""
     """Why the run could not be started."""
     ended: float = 0.0
-    told: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """Its limits, and what was asked for but does not hold."""
 
 

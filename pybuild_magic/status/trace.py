@@ -55,8 +55,8 @@ class Step(msgspec.Struct):
     lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine]())
     line_count: int = 0
     """The number of lines printed, including those no longer kept."""
-    kept: int = 0
-    """Characters of the kept lines."""
+    characters: int = 0
+    """The number of characters in the kept lines."""
     partial: dict[int, tuple[bytearray, datetime | None]] = {}
     """By stream: the beginning of a line that has not ended yet, and when it arrived."""
 
@@ -200,9 +200,9 @@ class Trace:
         data = data.removesuffix(b"\r")
         for piece in _pieces(data) if len(data) > LONGEST_LINE else (data,):
             text = piece.decode("utf-8", "replace")
-            step.kept += len(text)
-            while step.lines and (len(step.lines) == KEPT_LINES or step.kept > _KEPT_CHARACTERS):
-                step.kept -= len(step.lines.popleft().text)
+            step.characters += len(text)
+            while step.lines and (len(step.lines) == KEPT_LINES or step.characters > _KEPT_CHARACTERS):
+                step.characters -= len(step.lines.popleft().text)
             line = LogLine(max(0.0, seconds), stream, text)
             step.lines.append(line)
             if step.line_count == len(step.first_lines) < KEPT_FIRST:

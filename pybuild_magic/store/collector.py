@@ -36,7 +36,7 @@ class Collected(msgspec.Struct, frozen=True):
 
     freed: int
     """Bytes."""
-    left: int
+    remaining: int
     """Bytes that the store takes after the collection."""
     limit: int
     counts: dict[str, int]
@@ -129,7 +129,7 @@ class Collector:
         with suppress(BuildError, OSError, _StoppedError):
             _be_nice()
             ends = self._at_once.wait(_DELAY_SECONDS)
-            if ends and self._store.leases.taken():
+            if ends and self._store.leases.any_held():
                 return
             pause = _Pause(self._store, self._stop, 0.0 if ends else _PATIENCE_SECONDS)
             pause()
@@ -193,7 +193,7 @@ class _Pause:
         self._patience = patience
 
     def __call__(self) -> None:
-        while self._store.leases.held or (self._patience > 0 and self._store.leases.taken()):
+        while self._store.leases.held or (self._patience > 0 and self._store.leases.any_held()):
             if not self._store.leases.held:
                 self._patience -= _POLL_SECONDS
             if self._stop.wait(_POLL_SECONDS):

@@ -62,7 +62,7 @@ class Leases:
         if self._count:
             self._used[table, key] = size
 
-    def taken(self) -> bool:
+    def any_held(self) -> bool:
         """Return whether any process has a lease."""
         return any(self._living())
 

@@ -21,7 +21,7 @@ REFUSED = {**ALLOWED, **dict.fromkeys(ABILITIES[:5], EPERM)}
 
 def working(place: Place, **facts: Any) -> SandboxFacts:
     rungs = climb(place)
-    return SandboxFacts(works=True, rungs=rungs, taken=best(rungs), **facts)
+    return SandboxFacts(works=True, rungs=rungs, selected=best(rungs), **facts)
 
 
 GOOD = working(Place(tracer=""), overlay=True, images=True, abilities=ALLOWED)

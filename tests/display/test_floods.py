@@ -51,7 +51,7 @@ def test_of_very_many_lines_the_last_ones_are_kept_and_all_are_counted() -> None
         assert step.line_count == 100_000
         assert step.log == b"\n".join(lines[-KEPT_LINES:]).decode()
         assert step.lost == 100_000 - KEPT_LINES
-        assert step.kept == 5 * KEPT_LINES
+        assert step.characters == 5 * KEPT_LINES
 
 
 def test_long_lines_are_cut_between_characters() -> None:

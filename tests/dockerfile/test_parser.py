@@ -355,7 +355,7 @@ def test_directives_are_found_where_buildkit_looks(text: str, syntax: str, check
 
 
 def test_a_directive_knows_its_line_and_whole_value() -> None:
-    found = read_directives("#!x\n# check=a\n# syntax=b c\n", "Dockerfile").found
+    found = read_directives("#!x\n# check=a\n# syntax=b c\n", "Dockerfile").entries
     assert [(d.name, d.value, d.location.start) for d in found] == [("check", "a", 2), ("syntax", "b c", 3)]
 
 

@@ -83,7 +83,7 @@ def test_values_are_typed_and_defaults_are_buildkits() -> None:
     assert values["store"] is True
     assert values["push"] is False
     assert values["compression"] == "gzip"
-    assert values.given == {"name", "compression-level", "store", "push"}
+    assert values.explicit == {"name", "compression-level", "store", "push"}
     assert exporters.check("registry", {"name": "a"})["push"] is True
     assert exporters.check("registry", {"name": "a"})["store"] is False
 

@@ -125,7 +125,7 @@ def test_it_is_told_in_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
     [done] = told
     line = collected_line(done)
     assert line.startswith("Collected ") and "cached result" in line and "\n" not in line
-    assert done.left > done.limit and line.endswith(" MB, because named images and data in use are kept.")
+    assert done.remaining > done.limit and line.endswith(" MB, because named images and data in use are kept.")
     home.build("FROM busybox\nRUN echo 1 > /f\n")
     home.check()
 

@@ -317,7 +317,7 @@ def doctor(task: dict) -> dict:
         "seconds": took,
         "works": works,
         "said": report.facts.sandbox.works,
-        "rung": report.facts.sandbox.taken.number if report.facts.sandbox.taken else 0,
+        "rung": report.facts.sandbox.selected.number if report.facts.sandbox.selected else 0,
         "lines": {remedy.title: remedy.lines for remedy in report.remedies},
         "text": repr(report),
         "page": page,

@@ -99,7 +99,7 @@ def test_a_hook_that_nothing_would_run_is_told(point: str, tmp_path: Path) -> No
     (tmp_path / "tests.json").write_text(json.dumps({"kind": "tests.example/gpu", "devices": [device]}))
     machine = Machine(tmp_path, (str(tmp_path),))
     with pytest.raises(UsageError, match=rf"gpu=hooked has a hook that is not run here \({point} /bin/hook\)"):
-        machine.given(["tests.example/gpu=hooked"])
+        machine.resolve(["tests.example/gpu=hooked"])
 
 
 def test_a_path_is_a_device() -> None:
@@ -117,7 +117,7 @@ def test_a_pod_with_a_gpu_and_no_specification(tmp_path: Path) -> None:
     library = tmp_path / "usr/lib/x86_64-linux-gnu/libcuda.so.1"
     library.parent.mkdir(parents=True)
     library.touch()
-    given = Machine(tmp_path, ("/nowhere",)).given((), "device=1")
+    given = Machine(tmp_path, ("/nowhere",)).resolve((), "device=1")
     assert [(mount.dest, mount.device) for mount in given.mounts] == [
         ("/dev/nvidia-uvm", True),
         ("/dev/nvidia1", True),
@@ -130,7 +130,7 @@ def test_a_pod_with_a_gpu_and_no_specification(tmp_path: Path) -> None:
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
 def test_where_there_is_nothing_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="but this machine has none"):
-        Machine(tmp_path, ("/nowhere",)).given((), "all")
+        Machine(tmp_path, ("/nowhere",)).resolve((), "all")
     (tmp_path / "bad.json").write_text(json.dumps({"kind": 3}))
     with pytest.raises(UsageError, match=r"bad\.json cannot be read"):
         Machine(tmp_path, (str(tmp_path),))

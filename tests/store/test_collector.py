@@ -192,7 +192,7 @@ def test_what_is_asked_for_comes_in_the_place_of_what_goes_on(store: Store) -> N
         collector.start()
         done = collector.run(0)
     assert done.counts == {DIRECTORY: 1, COMPRESSED: 1, RECORD: 1}
-    assert done.left == collector.size() < SIZE
+    assert done.remaining == collector.size() < SIZE
 
 
 def test_one_process_collects_at_a_time(store: Store) -> None:

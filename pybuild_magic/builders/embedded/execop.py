@@ -97,7 +97,7 @@ class ExecRun:
         valid = self._op.meta.valid_exit_codes or (0,)
         if outcome.exit_code not in valid:
             error = self._failed(outcome.exit_code, outcome.error)
-            error.kept = self._keep(outcome, root, secrets)
+            error.step_ref = self._keep(outcome, root, secrets)
             raise error
         if root.readonly or root.output == NO_OUTPUT:
             self._sandbox.discard(outcome)

@@ -76,7 +76,7 @@ class ExecSpec:
             return Given()
         machine = Machine()
         known = machine.names
-        return machine.given(
+        return machine.resolve(
             [device.name for device in self._op.devices if device.name in known or not device.optional]
         )
 

@@ -55,7 +55,7 @@ class FailedStep(msgspec.Struct, frozen=True):
     """The time of the failure, in seconds since 1970."""
 
     @property
-    def left(self) -> Snapshot:
+    def after(self) -> Snapshot:
         """The root file system after the step."""
         return (*self.before, self.layer)
 
@@ -149,7 +149,7 @@ class FailedSteps:
 
         inputs, session = step.inputs, self._sessions.get(step.key)
         with ExecSpec(self._store, session, step.op, inputs, cancel).opened() as spec:
-            yield msgspec.structs.replace(spec, snapshot=step.left)
+            yield msgspec.structs.replace(spec, snapshot=step.after)
 
     def _keys(self) -> list[str]:
         return [key for key, record in self._store.cache.items() if record.kind == KIND]

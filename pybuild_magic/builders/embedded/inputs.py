@@ -96,7 +96,7 @@ class BuildInputs:
         # Before parsing, because the text may be in the language of another front end.
         directives = read_directives(text, self.filename)
         override = self.attrs.get("build-arg:BUILDKIT_SYNTAX", "").strip()
-        named = next((directive for directive in directives.found if directive.name == "syntax"), None)
+        named = next((directive for directive in directives.entries if directive.name == "syntax"), None)
         cmdline = override or (named.value if named else "")
         syntax = cmdline.partition(" ")[0]
         if syntax and override != _OWN and not is_built_in(syntax):

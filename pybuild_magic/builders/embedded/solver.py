@@ -123,7 +123,7 @@ class Solver:
         vertex = self._vertices.get(node.digest)
         if vertex is None:
             return ()
-        done = vertex.result.result() if vertex.result else vertex.found
+        done = vertex.result.result() if vertex.result else vertex.known_result
         return done.snapshots if done else ()
 
     def close(self) -> None:
@@ -200,7 +200,7 @@ class Solver:
             raise
 
     async def _find_key(self, vertex: SolvedVertex) -> str:
-        """Return the key by which others know the vertex; its remembered result is then in `vertex.found`."""
+        """Return the key by which others know the vertex; its remembered result is then in `vertex.known_result`."""
         node = vertex.node
         if isinstance(node.op, SourceOp):
             return await self._source_key(vertex, node.op)
@@ -220,8 +220,8 @@ class Solver:
             if await self._import(vertex) or not selected:
                 return definition
         elif not all(_is_local(node.inputs[number].node) for number in selected) and await self._import(vertex):
-            assert vertex.found is not None
-            vertex.cache_key = cachekey.result_key(vertex.found.snapshots)
+            assert vertex.known_result is not None
+            vertex.cache_key = cachekey.result_key(vertex.known_result.snapshots)
             return vertex.cache_key
         vertex.cache_key = await self._content_key(vertex, keys)
         known = self._remembered(vertex, vertex.cache_key)
@@ -243,7 +243,7 @@ class Solver:
         node = vertex.node
         selected = cachekey.content_selectors(node)
         read = [node.inputs[number].node for number in selected]
-        if any(not _is_local(source) and self._vertex(source).found is None for source in read):
+        if any(not _is_local(source) and self._vertex(source).known_result is None for source in read):
             self._run_ahead(vertex)
         await gather([self._result(source) for source in read])
 
@@ -283,7 +283,7 @@ class Solver:
         result = from_record(record) if record else None
         if result is None:
             return ""
-        known, vertex.found = result
+        known, vertex.known_result = result
         if vertex.node.inputs:
             vertex.report.cached()
         else:
@@ -307,7 +307,7 @@ class Solver:
 
     async def _demand(self, node: Node) -> None:
         await self._key(node)
-        if self._vertex(node).found is None:
+        if self._vertex(node).known_result is None:
             await self._result(node)
 
     # Imported caches: the questions of their matcher
@@ -318,7 +318,7 @@ class Solver:
 
     def is_remembered(self, node: Node) -> bool:
         """See Graph."""
-        return self._vertex(node).found is not None
+        return self._vertex(node).known_result is not None
 
     async def source_names(self, node: Node) -> Sequence[str]:
         """See Graph."""
@@ -338,22 +338,24 @@ class Solver:
         return await gather(jobs)
 
     async def _import(self, vertex: SolvedVertex, *, by_content: bool = False) -> bool:
-        """Return whether an imported cache has the result, which is then in `vertex.found`: see `CacheMatcher.find`."""
+        """Return whether an imported cache has the result, left in `vertex.known_result`: see `CacheMatcher.find`."""
         if self._matcher is None or vertex.node.ignore_cache:
             return False
         result = await self._matcher.find(vertex.node, by_content=by_content)
         if result is None:
             return False
-        vertex.found, vertex.imported = result, True
+        vertex.known_result, vertex.imported = result, True
         vertex.report.cached()
         return True
 
     def _keep_imported(self) -> None:
         """Remember imported results whose layers were fetched, and complete the steps that nothing needed."""
         for vertex in self._vertices.values() if self._matcher is not None else ():
-            if vertex.imported and vertex.found is not None:
-                self._remember(vertex.cache_key, vertex.node, vertex.found)
-            elif vertex.key is not None and vertex.result is None and vertex.found is None and vertex.node.inputs:
+            if vertex.imported and vertex.known_result is not None:
+                self._remember(vertex.cache_key, vertex.node, vertex.known_result)
+            elif (
+                vertex.key is not None and vertex.result is None and vertex.known_result is None and vertex.node.inputs
+            ):
                 vertex.report.cached()
 
     # Results
@@ -368,10 +370,10 @@ class Solver:
             await self._plain_key(vertex)
         else:
             await self._key(node)
-            if vertex.found is not None:
+            if vertex.known_result is not None:
                 if not node.inputs:
                     vertex.report.cached()
-                return vertex.found
+                return vertex.known_result
         inputs = await gather([self._result(edge.node) for edge in node.inputs])
         key = vertex.cache_key
         async with self._workers.locked(self._lock_path(key)):
@@ -393,9 +395,9 @@ class Solver:
     async def _find_source(self, vertex: SolvedVertex) -> VertexResult:
         key = await self._key(vertex.node)
         source = vertex.source
-        if vertex.found is not None:
+        if vertex.known_result is not None:
             vertex.report.cached()
-            return vertex.found
+            return vertex.known_result
 
         def fetch() -> VertexResult:
             assert source is not None

@@ -23,7 +23,7 @@ class SolvedVertex:
         self.report = report
         self.key: asyncio.Task[str] | None = None
         self.result: asyncio.Task[VertexResult] | None = None
-        self.found: VertexResult | None = None
+        self.known_result: VertexResult | None = None
         """The remembered result."""
         self.cache_key = ""
         """The key of the record; `key` unless a run without cache changed the result."""
@@ -59,7 +59,7 @@ class SolvedGraph:
         vertex = self._vertices[node.digest]
         task = vertex.result
         done = task.result() if task is not None and task.done() and not task.exception() else None
-        return vertex.found or done
+        return vertex.known_result or done
 
     def names(self, node: Node) -> Sequence[str]:
         """Return the names of a source's content: see `Source.names`. A local directory has none."""

@@ -50,7 +50,7 @@ class _Job:
         self.cancel = cancel
         self.progress = progress
         self.scopes = (f"repository:{ref.path}:pull,push",)
-        self.begun = ""
+        self.upload_url = ""
 
     def exists(self) -> bool:
         with self.exchange.send(
@@ -80,15 +80,15 @@ class _Job:
             ) as response:
                 if response.status == 201:
                     return True
-                self.begun = self._location(response)
+                self.upload_url = self._location(response)
         except Fault:
             pass  # such as a 401 for a repository that we may not read: the blob is uploaded instead
         return False
 
     def begin(self) -> str:
         """Return the URL of a new upload, or of the one that the registry began when it could not mount."""
-        if self.begun:
-            location, self.begun = self.begun, ""
+        if self.upload_url:
+            location, self.upload_url = self.upload_url, ""
             return location
         with self.exchange.send(
             self.endpoint,

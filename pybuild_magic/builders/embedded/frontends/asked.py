@@ -46,10 +46,10 @@ class Asked:
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:
         """See ImageResolver."""
         image = self._resolver.resolve(ref, platform, name)
-        self.found(image, platform)
+        self.add_image(image, platform)
         return image
 
-    def found(self, image: ResolvedImage, platform: Platform | None) -> None:
+    def add_image(self, image: ResolvedImage, platform: Platform | None) -> None:
         """Remember an image; `platform` is None if the front end did not name one."""
         if not image.ref.startswith(_LAYOUT):  # whose material is the source of the graph
             self._images.append(ImageMaterial(image.ref, platform, image.digest))

@@ -195,7 +195,7 @@ class Bridge:
             )
         step_name = name or f"resolve image config for {ref}"
         image = self._gateway.resolve(ref, platforms.normalise(target), step_name)
-        self._asked.found(image, target if platform.OS else None)
+        self._asked.add_image(image, target if platform.OS else None)
         return image
 
     def _solve(self, request: gw.SolveRequest) -> gw.SolveResponse:

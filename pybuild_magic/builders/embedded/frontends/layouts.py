@@ -23,17 +23,17 @@ class Layouts:
         self._places: dict[str, str] = {}
         """By name: `PATH[:TAG][@DIGEST]`."""
 
-    def told(self, attrs: Mapping[str, str], digest: Callable[[str, str], str]) -> dict[str, str]:
+    def to_frontend(self, attrs: Mapping[str, str], digest: Callable[[str, str], str]) -> dict[str, str]:
         """Return the attributes for a front end. `digest` returns that of a place, given the context's name."""
-        told = dict(attrs)
+        renamed = dict(attrs)
         for key, value in attrs.items():
             if key.startswith(_CONTEXT) and value.startswith(_SCHEME):
                 place = value.removeprefix(_SCHEME)
                 pinned = f"{split_layout(place)[0]}@{digest(place, key.removeprefix(_CONTEXT))}"
-                told[key] = f"{_SCHEME}{self.name(pinned)}@{pinned.rpartition('@')[2]}"
-        return told
+                renamed[key] = f"{_SCHEME}{self.name(pinned)}@{pinned.rpartition('@')[2]}"
+        return renamed
 
-    def taken(self, attrs: Mapping[str, str]) -> dict[str, str]:
+    def from_frontend(self, attrs: Mapping[str, str]) -> dict[str, str]:
         """Return the attributes that a front end passes to the built-in one. Raises DefinitionError."""
         return {
             key: f"{_SCHEME}{self.place(value.removeprefix(_SCHEME).partition('@')[0])}"

@@ -127,7 +127,9 @@ class Frontends:
 
             attrs["frontend.caps"] = SUBREQUESTS
         try:
-            return self._gateway(asked, self.layouts.told(attrs, partial(self._digest, attrs)), definition.inputs)
+            return self._gateway(
+                asked, self.layouts.to_frontend(attrs, partial(self._digest, attrs)), definition.inputs
+            )
         except BuildError as error:
             if not isinstance(error, Interrupted):
                 error.at(definition.syntax_location)
@@ -191,7 +193,7 @@ class Frontends:
             return self._gateway(asked, attrs, inputs)
         if name != BUILT_IN:
             raise UnsupportedError(f"frontend {name} not found")
-        attrs = self.layouts.taken(attrs)
+        attrs = self.layouts.from_frontend(attrs)
         definition = self.definition(attrs, inputs)
         if "requestid" in attrs:
             answer = self.answer(attrs["requestid"], definition)
@@ -214,7 +216,7 @@ class Frontends:
         image = self._resolver.resolve(ref, host, f"resolve image config for docker-image://{ref}")
         check_capabilities(image, attrs, inputs=bool(inputs))
         asked = asked.within(_GATEWAY, attrs, self._resolver, has_inputs=bool(inputs))
-        asked.found(image, None)
+        asked.add_image(image, None)
         source = f"docker-image://{image.pinned}"
         node = Node(SourceOp(source), name=source, platform=str(host))
         self._depth += 1

@@ -82,7 +82,7 @@ class Machine:
         """The names of devices, such as `nvidia.com/gpu=0`."""
         return list(self._devices)
 
-    def given(self, devices: Sequence[str], gpus: str = "") -> Given:
+    def resolve(self, devices: Sequence[str], gpus: str = "") -> Given:
         """Return the devices that `--device` and `--gpus` ask for. Raises UsageError for a missing device."""
         edits = Given()
         for device in devices:

@@ -132,7 +132,7 @@ def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
     Files made by the sandbox itself belong to root.
     """
     tree = store.tree(outcome.snapshot)
-    mountpoints = {path.lstrip("/") for path in outcome.made}
+    mountpoints = {path.lstrip("/") for path in outcome.created}
 
     def own(entry: Entry) -> Entry:
         if entry.is_whiteout:

@@ -31,7 +31,7 @@ class SandboxFacts(msgspec.Struct, frozen=True):
     """The reason why RUN does not work, in a build's words."""
     rungs: tuple[Rung, ...] = ()
     """The rungs, best first, each with the reason if it does not work here."""
-    taken: Rung | None = None
+    selected: Rung | None = None
     """The rung that is used."""
     unmapped: str = ""
     """The reason for a single id; "" where there are several."""
@@ -54,7 +54,7 @@ def look(store: Store) -> SandboxFacts:
     if not sys.platform.startswith("linux"):
         return SandboxFacts(problem=f"RUN needs Linux; this is {sys.platform}.")
     with Sandbox(store) as sandbox:
-        facts = SandboxFacts(rungs=sandbox.rungs(), taken=sandbox.rung, abilities=_abilities(store))
+        facts = SandboxFacts(rungs=sandbox.rungs(), selected=sandbox.rung, abilities=_abilities(store))
         try:
             outcome = sandbox.run(RunSpec((_PROBE,)), lambda _stream, _data: None, Cancel())
         except BuildError as error:

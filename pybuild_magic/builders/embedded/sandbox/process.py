@@ -32,7 +32,7 @@ class Result:
         self.error = ""
         self.no_workdir = False
         self.stubs: list[str] = []
-        self.made: list[str] = []
+        self.created: list[str] = []
         self.console = -1
         """A descriptor of the other end of the process's new terminal."""
         self.images: list[int] = []
@@ -47,8 +47,8 @@ class Result:
             case ("stubs", stubs):
                 self.stubs = stubs
                 self.images += fds
-            case ("made", made):
-                self.made = made
+            case ("created", created):
+                self.created = created
             case ("error", code, text):
                 self.code, self.error = code, text
             case ("workdir",):
@@ -94,7 +94,7 @@ class Hold:
         """The files by which one more process joins its cgroups."""
         self.ulimits: list[tuple[str, int, int]] = []
         """The limits of one more process, where there are no cgroups for them."""
-        self.told: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         """Its limits and its warnings, as its outcome will have them; there when it begins."""
 
     @property
@@ -156,7 +156,7 @@ class _Streams:
         self.source = hold.stdin
         self.pending = hold.data
         self.console = -1
-        self.begun = start_fd
+        self.start_fd = start_fd
         """A pipe that is closed when the process has begun, or carries the reason if not; -1 when nobody waits for
         that.
         """
@@ -249,7 +249,7 @@ class _Streams:
         for fd in {self.sink, self.console} - {-1}:
             os.close(fd)
 
-    def take_told(self, result: Result) -> bool:
+    def take_messages(self, result: Result) -> bool:
         """Handle the helper's messages that have arrived; return whether the last is among them."""
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
@@ -271,12 +271,12 @@ class _Streams:
         ended = False
         while not ended:
             for fd, events in self.poll.poll():
-                if fd == self.begun:
+                if fd == self.start_fd:
                     self.forget(fd)
                     if reason := os.read(fd, _CHUNK):  # a tracer's process, which reports in no other way
                         result.error = reason.decode("utf-8", "replace").rstrip("\n")
                         result.code = 127 if result.error.endswith(_ABSENT) else 126
-                    ended = ended or self.take_told(result)
+                    ended = ended or self.take_messages(result)
                     self.hold.failed = bool(result.error or result.failure)
                     self.hold.started.set()
                     break  # an earlier event may have handled this already

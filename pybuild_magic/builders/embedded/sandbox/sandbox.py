@@ -165,7 +165,7 @@ class Sandbox:
             limits = self._limit(spec.limits, job, agents, warnings) if spec.limits else ""
             if hold is not None:
                 job["started"], hold.cgroups, hold.ulimits = hold.awaited, job["cgroups"], job["ulimits"]
-                hold.told = (*([limits] if limits else ()), *warnings)
+                hold.warnings = (*([limits] if limits else ()), *warnings)
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
             remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
@@ -185,7 +185,7 @@ class Sandbox:
             result.images,
             result.error,
             tuple(result.stubs),
-            tuple(result.made),
+            tuple(result.created),
             limits,
             tuple(warnings),
             (user.uid, user.gid),

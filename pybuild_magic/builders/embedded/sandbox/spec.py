@@ -149,7 +149,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
     error: str = ""
     stubs: tuple[str, ...] = ()
     """Mount points that were made for the run, absolute in its root; they are removed if still empty."""
-    made: tuple[str, ...] = ()
+    created: tuple[str, ...] = ()
     """Paths that the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
     limits: str = ""
     """The limits of all its processes, and by what they held."""

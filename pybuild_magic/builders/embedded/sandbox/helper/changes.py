@@ -70,7 +70,7 @@ class Differ:
                 self.walked(path)
                 skip = path + b"/"
 
-    def told(self, names: list[bytes]) -> None:
+    def compare_names(self, names: list[bytes]) -> None:
         """Compare where `root` was filled from the layers as a process looked at them; `names` are those that it
         changed.
 
@@ -242,7 +242,7 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], object]) -> None:
             reach.owners = _by_inode(job["owners"])
             with open(job["told"], "rb") as file:
                 names = file.read().split(b"\0")
-            Differ(root, StackBase(job["lower"], reach, traced=True), emit, reach).told(names)
+            Differ(root, StackBase(job["lower"], reach, traced=True), emit, reach).compare_names(names)
             os.chmod(root, 0o755)
             return
         before: dict[int, Owner] | None = None

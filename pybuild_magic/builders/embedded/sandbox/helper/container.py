@@ -78,7 +78,7 @@ class Container:
         sys.meta_path.clear()
         report(("stubs", self.prepare_paths(root)), self.images)
         self.mount_all(root)
-        report(("made", root.made))
+        report(("created", root.created))
         hooks.run(self.job["hooks"], self.scratch)
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)

@@ -33,7 +33,7 @@ class Root:
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.made: list[str] = []
+        self.created: list[str] = []
         """Absolute paths that were made for root: with a single id, the files themselves do not show it."""
 
     def open(self, path: str, flags: int = 0) -> int:
@@ -54,7 +54,7 @@ class Root:
         try:
             try:
                 os.mkdir(name, 0o755, dir_fd=above)
-                self.made.append(path)
+                self.created.append(path)
             except FileExistsError:
                 pass
             return linux.open_in(above, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, _PLAIN)
@@ -103,7 +103,7 @@ class Root:
                 if error.errno not in (errno.EINVAL, errno.EPERM):  # an id that is not mapped, or that we may not set
                     raise
         else:
-            self.made.append(path)
+            self.created.append(path)
         return fd
 
     def resolve(self, path: str) -> str:

@@ -38,7 +38,7 @@ def start(job: RunJob, report: Report) -> NoReturn:
     stubs = root.missing([path for path in binds if path not in traced.BASE])
     os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
     report(("stubs", stubs))
-    report(("made", root.made))
+    report(("created", root.created))
     environment = execute.parse_environment(job["env"])
     words = [job["proot"], "-v", _QUIET, "-r", job["root"], "-w", job["cwd"]]
     for path, source in binds.items():

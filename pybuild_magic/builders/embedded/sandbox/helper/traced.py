@@ -134,13 +134,13 @@ class Owners:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.found: dict[tuple[int, int], Owner] = {}
+        self.by_inode: dict[tuple[int, int], Owner] = {}
 
     def add(self, path: str, uid: int, gid: int) -> None:
         """Record that one of our files belongs to another user."""
         info = os.lstat(path)
         if uid or gid:
-            self.found[info.st_dev, info.st_ino] = Owner(uid, gid)
+            self.by_inode[info.st_dev, info.st_ino] = Owner(uid, gid)
 
     def add_all(self, root: str) -> None:
         """Record the owners of the files of the directory `root` from the table beside it."""
@@ -148,11 +148,11 @@ class Owners:
             return
         for path, owner in read_paths(f"{root}/../owners").items():
             info = os.lstat(os.fsencode(root) + b"/" + path)
-            self.found[info.st_dev, info.st_ino] = owner
+            self.by_inode[info.st_dev, info.st_ino] = owner
 
     def write(self) -> None:
         """Write the table for the tracer."""
-        write(self.file, self.found.items())
+        write(self.file, self.by_inode.items())
 
 
 def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
@@ -171,7 +171,7 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
     if item["kind"] == "bind" and item["layers"]:
         owners.add_all(item["source"])
     if item["kept"]:
-        owners.found |= read_beside(item["source"])
+        owners.by_inode |= read_beside(item["source"])
     if item["kind"] == "ssh" or not item["selector"].strip("/"):
         return item["source"]
     top = os.open(item["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
