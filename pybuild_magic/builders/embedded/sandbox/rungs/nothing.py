@@ -23,8 +23,8 @@ def lacks(place: Place) -> str:
     slower = "; with the store on a volume it is faster" if place.unstacked else ""
     lossy = f"; {place.lossy}" if place.lossy else ""
     return (
-        "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and "
-        "/dev/shm are the place's, and --network=none has no loopback"
+        "traced, and isolated only by the place around it: the network, process IDs and the sizes of tmpfs mounts and "
+        "/dev/shm are those of the place, and --network=none has no loopback"
         f"{slower}{lossy}"
     )
 
