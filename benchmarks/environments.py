@@ -20,7 +20,7 @@ import nbformat
 
 import pybuild_magic
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.environments.freeze import Frozen
+from pybuild_magic.environments.frozen import Frozen
 from pybuild_magic.environments.kernel_dockerfile import PREFIX
 from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image

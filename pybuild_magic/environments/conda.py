@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -13,14 +13,13 @@ from ..errors import UsageError
 from ..untrusted.redaction import split_credentials
 from .base import Base
 from .configuration import configuration
+from .frozen import Frozen
 from .index import Indexes
 from .installed import Distribution, Environment, conda_prefix
 from .kernel_dockerfile import PREFIX, USER, flags
 from .lock import complete, lock
+from .options import FreezeOptions
 from .target import Target
-
-if TYPE_CHECKING:
-    from .freeze import FreezeOptions, Frozen
 
 BASE = "mambaorg/micromamba:2"
 _TOKEN = re.compile(r"/t/[^/]+(?=/)")
@@ -55,7 +54,6 @@ def packages_of(prefix: Path) -> tuple[CondaPackage, ...]:
 
 def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[str, ...], target: Target) -> Frozen:
     """Return a conda environment as a Dockerfile. Raises UsageError where conda has installed nothing."""
-    from .freeze import Frozen
     from .kernel_dockerfile import Recipe
 
     prefix = conda_prefix()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ..errors import UsageError
 from ..portable import user_path
 from ..session import MemorySource
+from .frozen import Frozen
 from .imports import notebook_of
 from .kernel_dockerfile import fixed_times
 from .options import FreezeOptions
 from .repository.compiled import compile_repository
 from .repository.files import OnDisk, RepositoryFiles
-
-if TYPE_CHECKING:
-    from .freeze import Frozen
 
 _LOCKS: Mapping[str, tuple[str, ...]] = {
     "r": ("renv.lock",),
@@ -50,8 +48,6 @@ def freeze_by_lock(options: FreezeOptions) -> Frozen | None:
 
     Raises UsageError for an unsupported language, and for a notebook without its lock beside it.
     """
-    from .freeze import Frozen
-
     others = [(user_path(name), language) for name in options.notebook if _is_other(language := _language(name))]
     if not others:
         return None

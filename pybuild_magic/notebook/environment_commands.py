@@ -16,7 +16,7 @@ from .cells import next_cell, shell
 from .command import command
 
 if TYPE_CHECKING:
-    from ..environments.freeze import Frozen
+    from ..environments.frozen import Frozen
     from ..environments.installed import Environment
     from ..environments.testing import TestReport
     from ..result import BuildResult

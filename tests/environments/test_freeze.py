@@ -17,7 +17,8 @@ from packaging.pylock import Pylock
 from pybuild_magic.dockerfile.parser import parse
 from pybuild_magic.environments import kernel_dockerfile
 from pybuild_magic.environments.configuration import configuration
-from pybuild_magic.environments.freeze import Frozen, freeze
+from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.environments.frozen import Frozen
 from pybuild_magic.environments.kernel_dockerfile import is_plain, modules_of
 from pybuild_magic.errors import BuildError, ContextError, SourceError, UsageError
 

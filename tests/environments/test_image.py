@@ -15,7 +15,8 @@ from pybuild_magic import builders
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.base import release_of
-from pybuild_magic.environments.freeze import Frozen, freeze
+from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.environments.frozen import Frozen
 from pybuild_magic.environments.installed import installed_in
 from pybuild_magic.environments.versions import compare, shown
 from pybuild_magic.environments.wheels import EPOCH

@@ -15,7 +15,8 @@ import pytest
 
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.environments.freeze import Frozen, freeze
+from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.environments.frozen import Frozen
 from pybuild_magic.environments.installed import installed_in
 from pybuild_magic.environments.versions import compare
 from pybuild_magic.result import BuildResult
