@@ -41,7 +41,9 @@ SCRIPTS = {
     "ls -A /scratch /tmpfs && echo w > /scratch/y && echo w > /x && (echo w > /kept/x) 2>/dev/null || echo no; "
     "eof p; end p",
     "two at once": "start p echo up && touch /scratch/f && read a && exit 4; see p up; "
-    "start q ls /scratch && exit 5; eof q; end q; type p x; eof p; end p",
+    "start q ls /scratch; eof q; end q; type p x; eof p; end p",
+    "one of two fails": "start p echo up && exec tail -f /dev/null; see p up; "
+    "start q exit 5; eof q; end q; eof p; end p",
     "a signal": "start p trap 'echo caught && exit 9' TERM && echo up && read a; see p up; "
     "kill p TERM; see p caught; eof p; end p",
 }
