@@ -53,6 +53,7 @@ def entry() -> NoReturn:
 
 def spoken(text: str) -> str:
     """Reword a text about the magics for the command."""
+    text = re.sub(r"^%env (?=\w+=)", "export ", text, flags=re.MULTILINE)
     return re.sub(r"%%build\b", "pybuild build", re.sub(r"%build(?= -|`|$)", "pybuild build", text)).replace(
         "%build ", "pybuild "
     )

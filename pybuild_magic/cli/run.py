@@ -85,6 +85,8 @@ def attached(container: Container) -> int:
 
     def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
         outcome, changes = container.execute(_write, cancel, hold, terminal)
+        if outcome.limits and sys.stderr.isatty():  # elsewhere, only the process's own output is expected
+            tell(f"Limits: {outcome.limits}.")
         for text in outcome.warnings:
             tell(f"WARNING: {text}")
         if container.options.diff:

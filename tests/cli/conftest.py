@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from pybuild_magic.cli import main
 from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
+
+from .pseudo import Terminal
 
 Pybuild = Callable[..., "Ended"]
 COMMAND = [sys.executable, "-m", "pybuild_magic"]
@@ -71,3 +73,17 @@ def pybuild(
         return Ended(out, err)
 
     return call
+
+
+@pytest.fixture
+def terminal(environ: dict[str, str], tmp_path: Path) -> Iterator[type[Terminal]]:
+    opened: list[Terminal] = []
+
+    class Opened(Terminal):
+        def __init__(self, *words: str) -> None:
+            super().__init__(list(words), environ, tmp_path)
+            opened.append(self)
+
+    yield Opened
+    for each in opened:
+        each.close()

@@ -2,98 +2,14 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import os
-import pty
-import select
 import signal
 import subprocess
-import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from .conftest import COMMAND
-
-PATIENCE = 60.0
-
-
-class Terminal:
-    """A pseudo-terminal with a program at its other end; `seen` is all that it has shown."""
-
-    def __init__(self, words: list[str], environ: dict[str, str], cwd: Path) -> None:
-        self.master, slave = pty.openpty()
-        self.resize(30, 100, tell=False)
-        self.before = termios.tcgetattr(slave)
-        self.process = subprocess.Popen(
-            words, stdin=slave, stdout=slave, stderr=slave, env=environ, cwd=cwd, preexec_fn=_own_session
-        )
-        self.slave = slave
-        self.seen = ""
-
-    def resize(self, rows: int, columns: int, *, tell: bool = True) -> None:
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, array.array("H", (rows, columns, 0, 0)))
-        if tell:
-            os.kill(self.process.pid, signal.SIGWINCH)
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def until(self, text: str) -> str:
-        """Read until `text` is shown; return what was shown before it, and forget that."""
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} did not come after {self.seen!r}"
-            if select.select([self.master], [], [], 0.1)[0]:
-                try:
-                    self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
-                except OSError:
-                    raise AssertionError(f"{text!r} did not come after {self.seen!r}") from None
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def end(self) -> int:
-        return self.process.wait(PATIENCE)
-
-    @property
-    def restored(self) -> bool:
-        return termios.tcgetattr(self.slave) == self.before
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.hang_up()
-
-    def hang_up(self) -> None:
-        """Close it, as a window or a server does that ends."""
-        for fd in {self.slave, self.master} - {-1}:
-            os.close(fd)
-        self.slave = self.master = -1
-
-
-def _own_session() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-@pytest.fixture
-def terminal(environ: dict[str, str], tmp_path: Path) -> Iterator[type[Terminal]]:
-    opened: list[Terminal] = []
-
-    class Opened(Terminal):
-        def __init__(self, *words: str) -> None:
-            super().__init__(list(words), environ, tmp_path)
-            opened.append(self)
-
-    yield Opened
-    for each in opened:
-        each.close()
+from .pseudo import Terminal
 
 
 def test_a_shell_has_keys_a_size_and_an_exit_code(terminal: type[Terminal]) -> None:
