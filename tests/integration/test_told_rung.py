@@ -15,7 +15,7 @@ from .lab import REPO, Home
 
 
 @pytest.mark.parametrize(
-    ("number", "name", "lacks"), [(1, "namespaces", ""), (4, "root without namespaces", "traced: the place around it")]
+    ("number", "name", "lacks"), [(1, "namespaces", ""), (4, "root without namespaces", "traced, and isolated only")]
 )
 def test_a_build_says_on_which_rung_its_runs_were(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, name: str, lacks: str
