@@ -244,7 +244,7 @@ class Interrupted(BuildError):  # noqa: N818 - as KeyboardInterrupt: an outcome,
     kind = "interrupted"
 
     def render(self) -> str:
-        """Return the message and the next step: what was asked for is no error."""
+        """Return the message and the next step: what was asked for is not an error."""
         return self._render("")
 
 

@@ -460,7 +460,7 @@ def _type_of(expression: Expression | None) -> str:
 
 
 def _told_type(expression: Expression | None) -> str:
-    """Return a type as HCL tells of it: `list of string`."""
+    """Return a type as HCL writes it: `list of string`."""
     if expression is None:
         return ""
     names = re.findall(r"\w+", str(expression.value)) if expression.is_json else _identifiers(expression)

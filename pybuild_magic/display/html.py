@@ -66,7 +66,7 @@ def render(
 def _with_trees(
     page: Markup, summary: Summary, downloads: Downloads, steps: Markup | None, trees: Sequence[ImageFiles]
 ) -> Markup:
-    """Return the page with as many entries of the trees as fit; the page as it is where that is none."""
+    """Return the page with as many entries of the trees as fit; the page unchanged if none fit."""
     total = sum(len(tree.entries) for tree in trees)
     most = min(total, (LIMIT - len(page.encode())) // ENTRY) if total else 0
     while most >= len(trees) > 0:
@@ -216,7 +216,7 @@ def _files(output: OutputSummary) -> Markup:
 
 
 def _image_files(image: ImageFiles, most: int, several: bool) -> Markup | None:
-    """Return the files of an image, of which about `most` entries are listed; None where there is none."""
+    """Return the files of an image, of which about `most` entries are listed; None if it has none."""
     if not image.entries:
         return None
     shown = heaviest(image.entries, most) if most < len(image.entries) else image.entries

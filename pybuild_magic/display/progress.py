@@ -25,7 +25,7 @@ class Result(Protocol):
     """A finished build, as far as a card needs it."""
 
     def mime_bundle(self, steps: Markup | None = None) -> dict[str, Any]:
-        """By media type, `steps` being those of the static page."""
+        """Return the forms by media type; `steps` are those of the static page."""
         ...
 
     def with_hint(self, hint: str) -> Result:

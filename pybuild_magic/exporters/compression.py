@@ -191,7 +191,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _deflater(level: int | None) -> Callable[[bytes], Any]:
-    """Makes raw-deflate compressors with a given history: isa-l for speed, zlib-ng where levels are requested."""
+    """Return a maker of raw-deflate compressors with a given history: isa-l, or zlib-ng for a level."""
     if level is None or 1 <= level <= 3:
         from isal import isal_zlib
 

@@ -58,7 +58,7 @@ def summarise(
     trace: Trace,
     outputs: Sequence[tuple[Output, Path | None]],
 ) -> Summary:
-    """Return all that is displayed of the build. Each output comes with its absolute path, or None if it is no file."""
+    """Return what is displayed of the build. Each output has its absolute path, or None if it is not a file."""
     answer = response.exporter_response
     dockerfile = redact(_dockerfile(options))
     attribution = Attribution(dockerfile, options.target)

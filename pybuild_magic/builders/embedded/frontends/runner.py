@@ -116,7 +116,7 @@ class Frontends:
         return calls.answer(method, definition, parse_options(definition.attrs), self._resolver)
 
     def _foreign(self, definition: BuildInputs, asked: Asked) -> FrontendResult:
-        """As BuildKit forwards a Dockerfile: the same options, and which front end, with the words after its name."""
+        """Return what BuildKit forwards for a Dockerfile: the options, and the front end with the words after it."""
         attrs = {
             **{name: value for name, value in definition.attrs.items() if not is_attestation_attr(name)},
             "cmdline": definition.cmdline,

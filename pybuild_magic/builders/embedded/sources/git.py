@@ -63,7 +63,7 @@ class GitSource:
         self._git: Git | None = None
 
     def key(self, progress: VertexReport) -> str:
-        """The key is the commit, whichever repository it is in. See Source."""
+        """Return the commit as the key, whichever repository it is in. See Source."""
         commit = self._resolve(progress)
         return key_of(
             "git",
@@ -75,12 +75,12 @@ class GitSource:
         )
 
     def pin(self, progress: VertexReport) -> Update:
-        """The pin is the commit. See Source."""
+        """Return the commit as the pin. See Source."""
         commit = self._resolve(progress).commit or self._resolve(progress).object
         return Update(f"git://{self._where}#{commit}" + (f":{self._subdir}" if self._subdir else ""))
 
     def names(self) -> tuple[str, ...]:
-        """The names are the commit, with the part that is checked out. See Source, and BuildKit's shaToCacheKey."""
+        """Return the commit, with the part that is checked out. See Source, and BuildKit's shaToCacheKey."""
         commit = self._commit
         if commit is None:
             return ()

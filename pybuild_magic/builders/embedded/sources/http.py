@@ -65,7 +65,7 @@ class HTTPSource:
         self._layer = ""
 
     def key(self, progress: VertexReport) -> str:
-        """The key is made of content, name, owner, mode and time; with a checksum the server is not asked. See
+        """Return a key made of content, name, owner, mode and time; with a checksum the server is not asked. See
         Source.
         """
         if checksum := self._checksum():
@@ -77,7 +77,7 @@ class HTTPSource:
         return key_of("http", self._known.filename, self._shape, self._known.digest, self._known.mtime)
 
     def pin(self, progress: VertexReport) -> Update:
-        """The pin is the digest of the content. See Source."""
+        """Return the digest of the content as the pin. See Source."""
         if checksum := self._checksum():
             return Update(self._url, {"http.checksum": checksum})
         self.key(progress)
@@ -85,7 +85,7 @@ class HTTPSource:
         return Update(self._url, {"http.checksum": self._known.digest})
 
     def names(self) -> tuple[str, ...]:
-        """The names are made of content, name, owner, mode and time. See Source, and BuildKit's formatCacheKey."""
+        """Return names made of content, name, owner, mode and time. See Source, and BuildKit's formatCacheKey."""
         checksum, known = self._checksum(), self._known
         requested, mode, uid, gid = self._shape
         filename = safe_name(requested) if requested else _name_of(self._url, None) if known is None else known.filename

@@ -137,20 +137,20 @@ class ImageSource:
         self._context = context
 
     def key(self, progress: VertexReport) -> str:
-        """The key is made of the layers alone. See Source."""
+        """Return a key made of the layers alone. See Source."""
         with progress.step(f"resolve {self._ref}"):
             image, _ = self._locate()
         return image_key(image.diff_ids)
 
     def pin(self, progress: VertexReport) -> Update:
-        """The pin is the present digest of the name. See Source."""
+        """Return the present digest of the name as the pin. See Source."""
         with progress.step(f"resolve {self._ref}"):
             image, _ = self._locate()
         ref = self._ref if self._ref.digest else self._ref.with_digest(image.root.digest)
         return Update(f"{_IMAGE}{ref}")
 
     def names(self) -> tuple[str, ...]:
-        """The names are those of its manifest and of its layers. See Source."""
+        """Return the names of its manifest and of its layers. See Source."""
         image, _ = self._locate()
         return image_names(image.root.digest, self._platform, image.diff_ids)
 

@@ -25,15 +25,15 @@ class LayoutSource:
         self._found: tuple[Found, Place] | None = None
 
     def key(self, progress: VertexReport) -> str:  # noqa: ARG002 - it is read from a local file
-        """The key is made of the layers, like that of any image. See Source."""
+        """Return a key made of the layers, like that of any image. See Source."""
         return image_key(self._find()[0].diff_ids)
 
     def pin(self, progress: VertexReport) -> Update:  # noqa: ARG002 - it is read from a local file
-        """A layout has no pin: it is on the user's disk. See Source."""
+        """Return the source unchanged: a layout has no pin, since it is on the user's disk. See Source."""
         return Update(self._op.identifier)
 
     def names(self) -> tuple[str, ...]:
-        """The names are those of any image. See Source."""
+        """Return the same names as for any image. See Source."""
         image, _ = self._find()
         return image_names(image.root.digest, self._platform, image.diff_ids)
 

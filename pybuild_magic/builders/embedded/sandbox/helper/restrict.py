@@ -72,7 +72,7 @@ def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
 
 
 def become_only_id(uid: int, gid: int) -> None:
-    """Where there is a single id, give it the number of the wanted user, in a further user namespace."""
+    """Give a single id the number of the requested user, in a further user namespace."""
     linux.unshare(linux.CLONE_NEWUSER)
     write_map("/proc/self/setgroups", "deny")
     write_map("/proc/self/uid_map", f"{uid} 0 1")
