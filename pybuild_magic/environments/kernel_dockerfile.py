@@ -11,7 +11,7 @@ import msgspec
 from . import pylock
 from .base import Base
 from .configuration import Configuration
-from .lock import Lock
+from .lock import VCS, Lock
 from .options import FreezeOptions
 from .target import Target
 from .wheels import EPOCH
@@ -155,7 +155,7 @@ def _wheels(recipe: Recipe) -> list[str]:
         "FROM base AS wheels",
         *_variables(recipe),
         f"ENV SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0",
-        f"RUN {_APT} build-essential git{headers}{_venv(recipe)}",
+        f"RUN {_APT} build-essential {' '.join(_programs(recipe))}{headers}{_venv(recipe)}",
         f"RUN {recipe.base.python} -m venv {_TOOLS}",
         *_installer(recipe, "pip"),
         f"COPY {_lock_file(recipe, built=True)} .",
@@ -167,6 +167,12 @@ def _wheels(recipe: Recipe) -> list[str]:
         "",
     ]
     return ["\n".join(lines)]
+
+
+def _programs(recipe: Recipe) -> list[str]:
+    """Return the Debian packages that fetch the repositories. Many builds ask Git for their version."""
+    origins = (locked.distribution.origin for locked in recipe.lock.fetched(built=True))
+    return sorted({"git", *(VCS[origin.vcs] for origin in origins if origin and origin.vcs)})
 
 
 def _hashes(recipe: Recipe, *, built: bool = False) -> str:

@@ -26,6 +26,10 @@ _ROUNDS = 20
 """The maximum depth of dependencies of added distributions."""
 
 
+VCS = {"git": "git", "hg": "mercurial", "svn": "subversion", "bzr": "brz"}
+"""The Debian packages of the version control systems that pip knows."""
+
+
 class Locked(msgspec.Struct, frozen=True):
     """The way to obtain a distribution again. One with a `wheel` is put beside the Dockerfile."""
 
@@ -122,6 +126,8 @@ def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[
     if origin is None:
         return _from_index(package, target, indexes)
     part = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
+    if origin.vcs and origin.vcs not in VCS:
+        return f"{package.pinned} is from a repository of {origin.vcs[:40]!r}, from which pip cannot install."
     if origin.vcs:
         url, userinfo = split_credentials(origin.url)
         if userinfo and userinfo != "git":

@@ -246,6 +246,18 @@ def test_a_pylock_has_a_digest_or_a_commit_of_everything(site: Path, install: In
         frozen(site, lock="pylock.toml", python="3.9")
 
 
+def test_a_repository_is_fetched_by_its_own_program(site: Path, install: Install, index: LocalIndex) -> None:
+    for name, vcs in (("one", "git"), ("two", "hg")):
+        place = {"url": f"https://{vcs}.example/{name}", "vcs_info": {"vcs": vcs, "commit_id": "abc"}}
+        install(name, "1.0", origin=place)
+    made = frozen(site)
+    assert "install -y --no-install-recommends build-essential git mercurial" in made.dockerfile
+    assert made.files["sources.txt"] == "one @ git+https://git.example/one@abc\ntwo @ hg+https://hg.example/two@abc\n"
+    install("three", "1.0", origin={"url": "cvs://a", "vcs_info": {"vcs": "cvs", "commit_id": "1"}})
+    with pytest.raises(SourceError, match=r"three==1.0 is from a repository of 'cvs', from which pip cannot install"):
+        frozen(site)
+
+
 def test_a_wheel_on_this_machine_goes_in_itself(
     site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
