@@ -189,7 +189,9 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
     report = root / "report"
     command = [
         *(sys.executable, "-m", "pytest", "-p", "nbval.plugin", "-p", "pybuild_magic.environments.nbval_report"),
-        *("-p", "no:cacheprovider", "--color=no", "-q", f"--rootdir={root}", "-c", os.devnull),
+        *("-p", "no:cacheprovider", "--color=no", "-q", f"--rootdir={root}"),
+        # Above its own directory, pytest would run a conftest.py of anybody, and list what it may not list.
+        *(f"--confcutdir={root}", "-c", os.devnull),
         "--nbval-lax" if options.lax else "--nbval",
         *(f"--nbval-cell-timeout={options.timeout}", "--nbval-kernel-startup-timeout=120"),
     ]

@@ -10,6 +10,8 @@ import pytest
 
 from pybuild_magic.api.functions import build
 from pybuild_magic.cli import main
+from pybuild_magic.environments import testing
+from pybuild_magic.environments.options import TestOptions
 from pybuild_magic.environments.testing import verify_notebooks
 
 from .conftest import WITH_KERNEL
@@ -83,3 +85,14 @@ def test_a_kernel_that_cannot_start_is_told_with_what_it_said(place: Path, tmp_p
     assert lines[0] == "The image's kernel ended before it answered."
     assert lines[-1] == "ImportError: libstdc++.so.6: cannot open shared object file"
     assert "site-packages/_pytest" not in repr(report)
+
+
+def test_pytest_reads_nothing_above_the_directory_of_a_run(tmp_path: Path) -> None:
+    """Whoever may write to the directory of temporary files must not put code there that is run."""
+    (tmp_path / "conftest.py").write_text("raise SystemExit('somebody else was here')\n")
+    root = tmp_path / "run"
+    root.mkdir()
+    notebook = root / "text.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("text")]), notebook)
+    lines, output = testing._run(root, [notebook], TestOptions())
+    assert lines == [] and "no tests ran" in output, output
