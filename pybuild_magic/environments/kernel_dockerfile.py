@@ -153,10 +153,10 @@ def _wheels(recipe: Recipe) -> list[str]:
     lines = [
         "# Distributions without a wheel are built from source; the compiler stays out of the image.",
         "FROM base AS wheels",
-        *_variables(recipe),
         f"ENV SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0",
         f"RUN {_APT} build-essential {' '.join(_programs(recipe))}{headers}{_venv(recipe)}",
         f"RUN {recipe.base.python} -m venv {_TOOLS}",
+        *_variables(recipe),
         *_installer(recipe, "pip"),
         f"COPY {_lock_file(recipe, built=True)} .",
         _run(
@@ -221,11 +221,11 @@ def _environment(recipe: Recipe) -> str:
     lines = [
         "# The installer has a separate environment; it installs by digest only.",
         "FROM base AS environment",
-        *_variables(recipe),
         *([f"RUN {_APT}{_venv(recipe)}"] if _venv(recipe) else []),
         f"RUN {python} -m venv {_TOOLS} && {python} -m venv --without-pip {PREFIX}",
     ]
     lines += [
+        *_variables(recipe),
         *_installer(recipe, recipe.installer),
         f"COPY {_lock_file(recipe)} .",
         _run(recipe, *commands, mounts=mounts),

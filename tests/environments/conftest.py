@@ -16,6 +16,12 @@ from .index import LocalIndex, served, wheel
 Install = Callable[..., None]
 
 
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the steps that many tests have in common are built once."""
+    return tmp_path_factory.mktemp("environments") / "store"
+
+
 @pytest.fixture
 def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of pip and uv, nothing is configured but what a test configures."""

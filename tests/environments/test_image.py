@@ -35,20 +35,22 @@ pytestmark = pytest.mark.xdist_group("environments")
 
 
 @pytest.fixture
-def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def homes(tmp_path: Path, shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever store a test has opened is closed at its end."""
-    enter(tmp_path / "first", monkeypatch)
+    enter(tmp_path / "first", monkeypatch, shared_store)
     yield
     leave()
 
 
-def enter(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be in another directory, with another store that has the base image."""
+def enter(place: Path, monkeypatch: pytest.MonkeyPatch, store: Path | None = None) -> None:
+    """Be in another directory, with a store that has the base image: another one, or one that tests share."""
     leave()
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setenv("PYBUILD_HOME", str(place / "store"))
-    load_image(embedded_builder().store, require(debian_base).path, DEBIAN)
+    monkeypatch.setenv("PYBUILD_HOME", str(store or place / "store"))
+    opened = embedded_builder().store
+    if not opened.images.get(f"docker.io/library/{DEBIAN}:latest"):
+        load_image(opened, require(debian_base).path, DEBIAN)
 
 
 def leave() -> None:

@@ -37,8 +37,8 @@ PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pat
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    enter(tmp_path / "place", monkeypatch)
+def home(tmp_path: Path, shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    enter(tmp_path / "place", monkeypatch, shared_store)
     yield
     leave()
 

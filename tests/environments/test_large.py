@@ -50,8 +50,8 @@ def _wheels(files: Any) -> list[str]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    enter(tmp_path / "place", monkeypatch)
+def home(tmp_path: Path, shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    enter(tmp_path / "place", monkeypatch, shared_store)
     yield
     leave()
 
