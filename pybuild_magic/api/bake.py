@@ -37,7 +37,7 @@ _FLAGS = {
 _NOT_FLAGS = ("description", "context", "dockerfile", "dockerfile-inline", "inherits")
 
 
-class Plan(msgspec.Struct, frozen=True):
+class BakePlan(msgspec.Struct, frozen=True):
     """The targets and groups to build."""
 
     groups: dict[str, list[str]]
@@ -99,7 +99,7 @@ def plan(
     environ: Mapping[str, str] = os.environ,
     watch: Watch = lambda _options, _cancel: None,
     cancel: Cancel | None = None,
-) -> Plan:
+) -> BakePlan:
     """Read Bake files, or the text of a cell, and resolve all that the targets (default: `default`) need.
 
     `watch` opens a display while a URL is fetched. Raises UsageError with the place, ContextError for a file that
@@ -119,7 +119,7 @@ def _plan(
     origin: Origin | None,
     overrides: Sequence[str],
     environ: Mapping[str, str],
-) -> Plan:
+) -> BakePlan:
     composed = [(name, content) for name, content in files if compose.is_compose(name)]
     services = compose.parse(composed, environ, reader(origin)) if composed else {}
     bodies = [hcl.parse(content, name) for name, content in files if not compose.is_compose(name)]
@@ -131,7 +131,7 @@ def _plan(
         config.groups.setdefault("default", list(services))
     groups, resolved = config.resolve(targets, overrides)
     placed = {name: {**target, "context": _placed(target["context"], origin)} for name, target in resolved.items()}
-    return Plan(groups, placed, config.variables(), config.listing(), origin)
+    return BakePlan(groups, placed, config.variables(), config.listing(), origin)
 
 
 def _placed(context: str, origin: Origin | None) -> str:
@@ -153,7 +153,7 @@ def _read(source: Source, watch: Watch, cancel: Cancel) -> tuple[list[tuple[str,
     return [*cell, *(read_local(source.files) if source.files or not cell else [])], None
 
 
-def options_of(name: str, plan: Plan, layouts: Mapping[str, str], flags: Sequence[str]) -> BuildOptions:
+def options_of(name: str, plan: BakePlan, layouts: Mapping[str, str], flags: Sequence[str]) -> BuildOptions:
     """Return the options of a target's build. `layouts` has the places of the targets that are its contexts."""
     target, origin = plan.targets[name], plan.origin
     words: list[str] = []

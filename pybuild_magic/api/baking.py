@@ -20,7 +20,7 @@ from ..errors import BuildError, Interrupted
 from ..result import BuildResult
 from ..status.messages import SolveStatus, StatusSink, Vertex
 from ..status.trace import Trace
-from .bake import Plan, options_of
+from .bake import BakePlan, options_of
 from .run import Progress, run, show
 
 _MOST = 8
@@ -28,7 +28,7 @@ _MOST = 8
 
 
 def bake(
-    plan: Plan, flags: Sequence[str] = (), progress: Progress | None = None, cancel: Cancel | None = None
+    plan: BakePlan, flags: Sequence[str] = (), progress: Progress | None = None, cancel: Cancel | None = None
 ) -> dict[str, BuildResult]:
     """Build the targets of a plan, each with additional `flags` of a build, and return their results by name.
 
@@ -42,7 +42,7 @@ def bake(
 class _Oven:
     """The builds that are running."""
 
-    def __init__(self, plan: Plan, flags: Sequence[str], sink: StatusSink, cancel: Cancel) -> None:
+    def __init__(self, plan: BakePlan, flags: Sequence[str], sink: StatusSink, cancel: Cancel) -> None:
         self._plan = plan
         self._flags = flags
         self._cancel = cancel

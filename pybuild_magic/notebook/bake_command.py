@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..api.bake import Plan, Source, call_of, plan
+from ..api.bake import BakePlan, Source, call_of, plan
 from ..api.bakefiles import Watch, split_words
 from ..api.bakegrants import check
 from ..api.baking import bake
@@ -218,7 +218,7 @@ def _overrides(flags: ParsedFlags) -> list[str]:
     return [*words, f"*.call={'lint' if call.method == 'check' else call.method}"]
 
 
-def _listed(bake_plan: Plan, form: str) -> Table | Document:
+def _listed(bake_plan: BakePlan, form: str) -> Table | Document:
     fields = {"type": form}
     if "=" in form:
         pairs = [word.partition("=") for word in split_csv(form, "--list")]
@@ -251,7 +251,7 @@ def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> N
             raise ExportError(f"--metadata-file {name} cannot be written: {error.strerror or error}.") from error
 
 
-def _answers(bake_plan: Plan, results: Mapping[str, BuildResult], called: Mapping[str, str], call: Call) -> Any:
+def _answers(bake_plan: BakePlan, results: Mapping[str, BuildResult], called: Mapping[str, str], call: Call) -> Any:
     from ..display.calls import call_result
 
     codes = [exit_code(results[name].metadata, ignore_status=call.ignore_status) for name in called]

@@ -13,7 +13,7 @@ from ..display.words import USAGES, clipped, human_bytes, moment, plural, second
 from ..errors import UsageError
 from ..request.flags import Flag, Kind, ParsedFlags
 from ..request.values import parse_size
-from ..store.policy import Plan
+from ..store.policy import CollectionPlan
 from ..store.usage import Usage
 from .command import command
 
@@ -139,7 +139,7 @@ def fsck(flags: ParsedFlags) -> Table:
     return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
 
 
-def _planned(plan: Plan) -> Table:
+def _planned(plan: CollectionPlan) -> Table:
     rows = tuple(
         (
             step.kind,

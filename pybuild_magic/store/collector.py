@@ -18,7 +18,7 @@ from .collect import collect_garbage
 from .limit import Limit, limit_of
 from .locks import lock_file
 from .packed import drop_packed, drop_tar
-from .policy import COMPRESSED, DIRECTORY, EASY_MOST, MOUNT, TAR, Plan, Step, plan, spare
+from .policy import COMPRESSED, DIRECTORY, EASY_MOST, MOUNT, TAR, CollectionPlan, Step, plan, spare
 from .usage import directory_size
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ class Collector:
         setting = self._setting()
         return None if setting is None else limit_of(self._store.root, setting)
 
-    def plan(self, keep: int | None = None) -> Plan:
+    def plan(self, keep: int | None = None) -> CollectionPlan:
         """Plan a collection down to the limit, or to `keep` bytes."""
         if keep is None and (limit := self.limit()):
             keep = limit.size
-        return Plan((), self.size(), sys.maxsize, 0.0) if keep is None else self._plan(keep)
+        return CollectionPlan((), self.size(), sys.maxsize, 0.0) if keep is None else self._plan(keep)
 
-    def _plan(self, keep: int) -> Plan:
+    def _plan(self, keep: int) -> CollectionPlan:
         return plan(self._store, keep, quick=self._quick())
 
     def run(self, keep: int | None = None) -> Collected:
@@ -149,7 +149,7 @@ class Collector:
             if done.freed:
                 self.tell(done)
 
-    def _carry_out(self, plan: Plan, pause: Callable[[], None]) -> Collected:
+    def _carry_out(self, plan: CollectionPlan, pause: Callable[[], None]) -> Collected:
         done: list[Step] = []
         try:
             for step in plan.steps:

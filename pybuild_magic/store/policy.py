@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     """The cache records to forget."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class CollectionPlan(msgspec.Struct, frozen=True):
     """The steps, in order, that bring the store down to `limit` bytes."""
 
     steps: tuple[Step, ...]
@@ -88,14 +88,14 @@ def spare(store: Store) -> int:
     return over if over > _SPARE_LEAST else 0
 
 
-def plan(store: Store, limit: int, *, quick: bool = False) -> Plan:
+def plan(store: Store, limit: int, *, quick: bool = False) -> CollectionPlan:
     """Plan how to bring the store down to `limit` bytes, sparing what an image or a running build needs.
 
     If directories of layers are `quick` to make again, as file system images are, they are dropped as further forms of
     their layers even when recently used.
     """
     planner = _Planner(store, limit, quick=quick)
-    return Plan(tuple(planner.steps()), planner.before, limit, planner.survey.horizon)
+    return CollectionPlan(tuple(planner.steps()), planner.before, limit, planner.survey.horizon)
 
 
 class _Planner:

@@ -28,7 +28,7 @@ from .extract import (
     TYPE,
     UID,
     XATTRS,
-    Plan,
+    Extraction,
 )
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ def write_image(file: BinaryIO, rows: list[EntryRow], blobs: list[tuple[str, int
 
     Raises OSError for entries that no directory could hold either, such as overlong names or links to nothing.
     """
-    nodes = _nodes(Plan(rows))
+    nodes = _nodes(Extraction(rows))
     start = -(-(_SUPER_AT + _SUPER.size + _DEVICE.size * len(blobs)) // BLOCK_SIZE) * BLOCK_SIZE
     end = _number(nodes)
     tables, sizes, places = _directories(nodes, start + end)
@@ -119,7 +119,7 @@ def write_image(file: BinaryIO, rows: list[EntryRow], blobs: list[tuple[str, int
         file.write(bytes(padding))
 
 
-def _nodes(plan: Plan) -> list[_Node]:
+def _nodes(plan: Extraction) -> list[_Node]:
     """Return the tree of a plan as a list, root first."""
     now = time.time_ns()
     nodes: dict[str, _Node] = {}

@@ -42,7 +42,7 @@ MINOR: Final = 11
 XATTRS: Final = 12
 
 
-class Plan:
+class Extraction:
     """The entries of a job by kind; of entries with the same name the last counts, as in any tar."""
 
     def __init__(self, entries: list[EntryRow]) -> None:
@@ -90,7 +90,7 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
     """
     os.umask(0)
     os.chdir(job["root"])
-    plan = Plan(job["entries"])
+    plan = Extraction(job["entries"])
     writer = Writer(job["blobs"], devices=devices, single=single)
     for path in sorted(plan.directories):
         if path:
