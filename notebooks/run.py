@@ -37,9 +37,9 @@ def demo(source: Path) -> None:
     target = Path("build/demo") / source.with_suffix(".html").name
     target.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    notebook = execute(source)
+    notebook = execute(source, cellId="demo")  # see `store`
     seconds = time.monotonic() - began
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    html, _ = HTMLExporter().from_notebook_node(notebook)
     target.write_text(html)
     print(f"{source.name}: {sum(cell.cell_type == 'code' for cell in notebook.cells)} cells in {seconds:.1f} s\n")
     for cell in notebook.cells:
