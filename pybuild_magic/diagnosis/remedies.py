@@ -204,12 +204,14 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     user = facts.system.user or str(facts.system.uid)
     lines = ["apt-get update && apt-get install -y uidmap libcap2-bin"]
     lines += [f"echo {user}:100000:65536 >> /etc/{name}" for name in ("subuid", "subgid")]
-    if facts.system.container:
-        # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
-        lines.append("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
-        lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
-    where = "in the image's Dockerfile, in a RUN as root" if facts.system.container else "as root"
-    yield Remedy(f"Subordinate ids, {where}", "\n".join(lines))
+    if not facts.system.container:
+        yield Remedy("Subordinate ids, as root", "\n".join(lines))
+        return
+    # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
+    lines.append("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
+    lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
+    run = " \\\n && ".join(lines)
+    yield Remedy("Subordinate ids, at the end of the image's Dockerfile", f"USER root\nRUN {run}\nUSER {user}")
 
 
 def _here(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:

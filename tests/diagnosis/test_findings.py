@@ -12,6 +12,7 @@ from pybuild_magic.builders.embedded.sandbox.tracer import PROOT_LACKS
 from pybuild_magic.diagnosis import Report
 from pybuild_magic.diagnosis.facts import Facts, Limits, Reach, StoreFacts, System, Version
 from pybuild_magic.diagnosis.findings import State, findings
+from pybuild_magic.dockerfile.parser import parse
 
 EPERM = "Operation not permitted"
 ABILITIES = ("user_namespace", "mounts", "new_proc", "outer_proc", "pivot_root", "chroot", "trace")
@@ -127,7 +128,7 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
         ({"sandbox": NONE, "system": HUB}, "KubeSpawner", '"seccompProfile": {"type": "Unconfined"}'),
         ({"sandbox": NONE, "system": HUB}, "Pod: ", '      seccompProfile: {"type": "Unconfined"}'),
         ({"sandbox": SINGLE, "system": HUB}, "KubeSpawner", "c.KubeSpawner.allow_privilege_escalation = True"),
-        ({"sandbox": SINGLE, "system": HUB}, "Subordinate ids, in the image", "setcap cap_setuid=ep"),
+        ({"sandbox": SINGLE, "system": HUB}, "Subordinate ids, at the end of the image", "setcap cap_setuid=ep"),
         ({"sandbox": SINGLE, "system": System(uid=1000, user="ann")}, "Subordinate ids, as root", "ann:100000:65536"),
         ({"sandbox": NONE, "system": System(settings=SETTINGS)}, "sysctl", "user.max_user_namespaces=65536"),
         ({"sandbox": NONE, "system": System(settings=SETTINGS)}, "sysctl", "restrict_unprivileged_userns=0"),
@@ -148,6 +149,16 @@ def test_what_to_paste_fits_the_place(changes: dict[str, object], title: str, li
     report = Report.of(facts(**changes))
     fitting = [one for one in report.remedies if one.title.startswith(title)]
     assert any(lines in one.lines for one in fitting), report.remedies
+
+
+@pytest.mark.parametrize(("user", "last"), [("jovyan", "USER jovyan"), ("", "USER 1234567")])
+def test_subordinate_ids_of_an_image_are_lines_of_its_dockerfile(user: str, last: str) -> None:
+    system = System(container="docker", uid=1234567, user=user)
+    remedies = Report.of(facts(sandbox=SINGLE, system=system)).remedies
+    lines = next(one.lines for one in remedies if one.title.startswith("Subordinate ids"))
+    instructions = parse(f"FROM busybox\n{lines}\n").instructions
+    assert [type(instruction).__name__ for instruction in instructions] == ["From", "User", "Run", "User"]
+    assert lines.startswith("USER root\n") and lines.endswith(f"\n{last}")
 
 
 def test_a_pod_is_yaml_that_a_cluster_reads() -> None:
