@@ -13,7 +13,7 @@ from tests.services import require, tool
 
 TOLD = "tests/run/test_limits.py::test_it_is_told_what_became_of_them"
 FILES = {
-    "range": ("tests/run/test_background.py",),
+    "range": ("tests/run/test_background.py", "tests/run/test_many.py"),
     "single": ("tests/run/test_run.py", "tests/run/test_failed.py", "tests/run/test_background.py", TOLD),
     "traced": ("tests/run/test_run.py", "tests/run/test_background.py", TOLD),
 }
