@@ -13,7 +13,7 @@ from ..status.stepname import parse_name
 from ..untrusted.foreign import number
 
 if TYPE_CHECKING:
-    from ..dockerfile.node import Node
+    from ..dockerfile.node import SyntaxNode
 
 _EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
 _PREFIX = re.compile(r"^(?:failed to solve: |rpc error: code = \w+ desc = )+")
@@ -97,7 +97,7 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
     return locations[0] if len(locations) == 1 else None
 
 
-def _pattern(node: Node) -> re.Pattern[str]:
+def _pattern(node: SyntaxNode) -> re.Pattern[str]:
     """Return a pattern for the names of an instruction, whatever the values of its variables."""
     parts = _VARIABLE.split(node.keyword.upper() + node.original[len(node.keyword) :])
     return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)

@@ -10,13 +10,13 @@ from ..oci import reference
 from . import rules
 from .checks import Checks
 from .instructions import Arg, From, Instruction, Stage
-from .node import Node
+from .node import SyntaxNode
 from .shell import Lexer
 
 _RESERVED = frozenset({"context", "scratch"})
 
 
-def check_node(node: Node, checks: Checks) -> None:
+def check_node(node: SyntaxNode, checks: Checks) -> None:
     """Run the checks of a single instruction's text."""
     match node.keyword.lower():
         case "maintainer":
@@ -27,7 +27,7 @@ def check_node(node: Node, checks: Checks) -> None:
             pass
 
 
-def _check_from(node: Node, checks: Checks) -> None:
+def _check_from(node: SyntaxNode, checks: Checks) -> None:
     word, name = node.words[1:3]
     if len(node.words) == 3 and name != name.lower():
         checks.report(rules.STAGE_NAME_CASING, node.location, name)

@@ -14,7 +14,7 @@ from . import instructions as i
 from .flags import NO_FLAGS, Flags, Kind, Table, parse_flags
 from .heredoc import is_heredoc
 from .mount import check_mount, parse_device
-from .node import Node
+from .node import SyntaxNode
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ONBUILD = re.compile(r"[\t\n\f\r ]*onbuild[\t\n\f\r ]*", re.IGNORECASE)
@@ -70,7 +70,7 @@ class _Source(TypedDict):
     heredocs: tuple[i.Heredoc, ...]
 
 
-def interpret(node: Node) -> i.Instruction:
+def interpret(node: SyntaxNode) -> i.Instruction:
     """Return the instruction of a node. Raises DockerfileError at the node's lines when it is invalid."""
     builder = _BUILDERS.get(node.keyword.lower())
     try:
@@ -82,7 +82,7 @@ def interpret(node: Node) -> i.Instruction:
         raise error.at(node.location) from None
 
 
-def _common(node: Node) -> _Common:
+def _common(node: SyntaxNode) -> _Common:
     return {
         "keyword": node.keyword,
         "original": strip(node.original),
@@ -91,7 +91,7 @@ def _common(node: Node) -> _Common:
     }
 
 
-def _from(node: Node) -> i.From:
+def _from(node: SyntaxNode) -> i.From:
     words = node.words
     alias = as_keyword = ""
     if len(words) == 3 and words[1].lower() == "as":
@@ -115,7 +115,7 @@ def _from(node: Node) -> i.From:
     )
 
 
-def _arg(node: Node) -> i.Arg:
+def _arg(node: SyntaxNode) -> i.Arg:
     _at_least_one(node)
     args: list[i.ArgValue] = []
     for word in node.words:
@@ -126,37 +126,37 @@ def _arg(node: Node) -> i.Arg:
     return i.Arg(**_common(node), args=tuple(args))
 
 
-def _env(node: Node) -> i.Env:
+def _env(node: SyntaxNode) -> i.Env:
     return i.Env(**_common(node), env=_pairs(node))
 
 
-def _label(node: Node) -> i.Label:
+def _label(node: SyntaxNode) -> i.Label:
     return i.Label(**_common(node), labels=_pairs(node))
 
 
-def _maintainer(node: Node) -> i.Maintainer:
+def _maintainer(node: SyntaxNode) -> i.Maintainer:
     return i.Maintainer(**_common(node), maintainer=_only_word(node))
 
 
-def _workdir(node: Node) -> i.Workdir:
+def _workdir(node: SyntaxNode) -> i.Workdir:
     return i.Workdir(**_common(node), path=_only_word(node))
 
 
-def _user(node: Node) -> i.User:
+def _user(node: SyntaxNode) -> i.User:
     return i.User(**_common(node), user=_only_word(node))
 
 
-def _stop_signal(node: Node) -> i.StopSignal:
+def _stop_signal(node: SyntaxNode) -> i.StopSignal:
     return i.StopSignal(**_common(node), signal=_only_word(node, flags=False))
 
 
-def _expose(node: Node) -> i.Expose:
+def _expose(node: SyntaxNode) -> i.Expose:
     _at_least_one(node)
     parse_flags(node.flags, NO_FLAGS)
     return i.Expose(**_common(node), ports=tuple(sorted(node.words)))
 
 
-def _volume(node: Node) -> i.Volume:
+def _volume(node: SyntaxNode) -> i.Volume:
     _at_least_one(node)
     parse_flags(node.flags, NO_FLAGS)
     volumes = tuple(map(strip, node.words))
@@ -165,7 +165,7 @@ def _volume(node: Node) -> i.Volume:
     return i.Volume(**_common(node), volumes=volumes)
 
 
-def _shell(node: Node) -> i.Shell:
+def _shell(node: SyntaxNode) -> i.Shell:
     parse_flags(node.flags, NO_FLAGS)
     _at_least_one(node)
     if not node.json:
@@ -173,7 +173,7 @@ def _shell(node: Node) -> i.Shell:
     return i.Shell(**_common(node), shell=node.words)
 
 
-def _run(node: Node) -> i.Run:
+def _run(node: SyntaxNode) -> i.Run:
     flags = parse_flags(node.flags, _RUN_FLAGS)
     devices = tuple(parse_device(device) for device in flags.all("device"))
     mounts = flags.all("mount")
@@ -197,17 +197,17 @@ def _run(node: Node) -> i.Run:
     )
 
 
-def _cmd(node: Node) -> i.Cmd:
+def _cmd(node: SyntaxNode) -> i.Cmd:
     parse_flags(node.flags, NO_FLAGS)
     return i.Cmd(**_common(node), args=node.words, shell=not node.json)
 
 
-def _entrypoint(node: Node) -> i.Entrypoint:
+def _entrypoint(node: SyntaxNode) -> i.Entrypoint:
     parse_flags(node.flags, NO_FLAGS)
     return i.Entrypoint(**_common(node), args=node.words, shell=not node.json)
 
 
-def _copy(node: Node) -> i.Copy:
+def _copy(node: SyntaxNode) -> i.Copy:
     _needs_destination(node)
     flags = parse_flags(node.flags, _COPY_FLAGS)
     return i.Copy(
@@ -222,7 +222,7 @@ def _copy(node: Node) -> i.Copy:
     )
 
 
-def _add(node: Node) -> i.Add:
+def _add(node: SyntaxNode) -> i.Add:
     _needs_destination(node)
     flags = parse_flags(node.flags, _ADD_FLAGS)
     return i.Add(
@@ -238,7 +238,7 @@ def _add(node: Node) -> i.Add:
     )
 
 
-def _healthcheck(node: Node) -> i.Healthcheck:
+def _healthcheck(node: SyntaxNode) -> i.Healthcheck:
     _at_least_one(node)
     kind, command = node.words[0].upper(), node.words[1:]
     if kind == "NONE":
@@ -261,7 +261,7 @@ def _healthcheck(node: Node) -> i.Healthcheck:
     )
 
 
-def _onbuild(node: Node) -> i.Onbuild:
+def _onbuild(node: SyntaxNode) -> i.Onbuild:
     _at_least_one(node)
     parse_flags(node.flags, NO_FLAGS)
     trigger = strip(node.words[0]).upper()
@@ -274,7 +274,7 @@ def _onbuild(node: Node) -> i.Onbuild:
     return i.Onbuild(**_common(node), expression=expression + documents)
 
 
-_BUILDERS: dict[str, Callable[[Node], i.Instruction]] = {
+_BUILDERS: dict[str, Callable[[SyntaxNode], i.Instruction]] = {
     "add": _add,
     "arg": _arg,
     "cmd": _cmd,
@@ -298,7 +298,7 @@ KEYWORDS = tuple(_BUILDERS)
 """Every instruction, in lower case."""
 
 
-def _pairs(node: Node) -> tuple[i.KeyValue, ...]:
+def _pairs(node: SyntaxNode) -> tuple[i.KeyValue, ...]:
     parse_flags(node.flags, NO_FLAGS)
     name = node.keyword.upper()
     if not node.pairs:
@@ -308,7 +308,7 @@ def _pairs(node: Node) -> tuple[i.KeyValue, ...]:
     return tuple(i.KeyValue(pair.key, pair.value, pair.delimited) for pair in node.pairs)
 
 
-def _source(node: Node) -> _Source:
+def _source(node: SyntaxNode) -> _Source:
     *words, destination = node.words
     if is_heredoc(destination):
         raise DockerfileError(f"{node.keyword.upper()} cannot accept a heredoc as a destination")
@@ -344,7 +344,7 @@ def _retries(text: str) -> int:
     return value
 
 
-def _doc(node: Node, name: str) -> str:
+def _doc(node: SyntaxNode, name: str) -> str:
     """Return the comment line above that begins with the name, without the name."""
     for line in node.comments:
         if name and line.startswith(f"{name} "):
@@ -352,12 +352,12 @@ def _doc(node: Node, name: str) -> str:
     return ""
 
 
-def _at_least_one(node: Node) -> None:
+def _at_least_one(node: SyntaxNode) -> None:
     if not node.words:
         raise DockerfileError(f"{node.keyword.upper()} requires at least one argument")
 
 
-def _only_word(node: Node, *, flags: bool = True) -> str:
+def _only_word(node: SyntaxNode, *, flags: bool = True) -> str:
     if len(node.words) != 1:
         raise DockerfileError(f"{node.keyword.upper()} requires exactly one argument")
     if flags:
@@ -365,7 +365,7 @@ def _only_word(node: Node, *, flags: bool = True) -> str:
     return node.words[0]
 
 
-def _needs_destination(node: Node) -> None:
+def _needs_destination(node: SyntaxNode) -> None:
     if len(node.words) < 2:
         raise DockerfileError(
             f"{node.keyword.upper()} requires at least two arguments, but only one was provided. "

@@ -12,7 +12,7 @@ _WITH_PAIRS = frozenset({"env", "label"})
 _WITH_HEREDOCS = frozenset({"add", "copy", "run"})
 
 
-class Node(msgspec.Struct, frozen=True):
+class SyntaxNode(msgspec.Struct, frozen=True):
     """An instruction: its keyword as written, and the rest split by the keyword's rules.
 
     `words` are the arguments, `pairs` those of ENV and LABEL instead; of an ONBUILD, `trigger` is the
@@ -27,7 +27,7 @@ class Node(msgspec.Struct, frozen=True):
     location: SourceRange
     comments: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
-    trigger: Node | None = None
+    trigger: SyntaxNode | None = None
     heredocs: tuple[Heredoc, ...] = ()
 
     @property
@@ -37,14 +37,14 @@ class Node(msgspec.Struct, frozen=True):
         return inner.keyword.lower() in _WITH_HEREDOCS and not inner.json
 
 
-def split_node(line: str, escape: str, location: SourceRange, comments: tuple[str, ...] = ()) -> Node:
+def split_node(line: str, escape: str, location: SourceRange, comments: tuple[str, ...] = ()) -> SyntaxNode:
     """Return the node of an instruction on one line. Raises DockerfileError when it cannot be split."""
     keyword, flags, rest = split_instruction(line, escape)
     name = keyword.lower()
     words: tuple[str, ...] = ()
     json = False
     pairs: tuple[Pair, ...] = ()
-    trigger: Node | None = None
+    trigger: SyntaxNode | None = None
     try:
         if name in _WITH_PAIRS:
             pairs = split_pairs(name, rest, escape)
@@ -57,4 +57,4 @@ def split_node(line: str, escape: str, location: SourceRange, comments: tuple[st
             words, json = arguments.words, arguments.json
     except DockerfileError as error:
         raise error.at(location) from None
-    return Node(keyword, flags, words, json, line, location, comments, pairs, trigger)
+    return SyntaxNode(keyword, flags, words, json, line, location, comments, pairs, trigger)

@@ -18,7 +18,7 @@ from .document import Dockerfile
 from .heredoc import heredocs_of
 from .instructions import From, Heredoc, Instruction
 from .interpret import interpret
-from .node import Node, split_node
+from .node import SyntaxNode, split_node
 
 _LONGEST_LINE = 65535
 """The most bytes of a line, as in BuildKit."""
@@ -28,7 +28,7 @@ _ESCAPES = ("`", "\\")
 class Parsed(msgspec.Struct, frozen=True):
     """The nodes of a text, before they are interpreted."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[SyntaxNode, ...]
     escape: str
     empty_continuations: tuple[SourceRange, ...]
     """The last lines of instructions that contain an empty line."""
@@ -106,7 +106,7 @@ class _Parser:
         self.directives = DirectiveReader()
         self.escape = "\\"
         self.comments: list[str] = []
-        self.nodes: list[Node] = []
+        self.nodes: list[SyntaxNode] = []
         self.empty_continuations: list[SourceRange] = []
 
     def run(self) -> Parsed:

@@ -17,7 +17,7 @@ from ..run import find_image
 from ..store import resolve
 from ..store.links import LinkLoopError
 from ..store.tree import Tree
-from .target import Target
+from .target import TargetPython
 
 _MORE_PLACES = ("/opt/conda/bin", "/opt/venv/bin")
 _PROGRAM = re.compile(r"python(?:3(?:\.\d+)?)?")
@@ -66,7 +66,7 @@ class _Interpreter(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def opened(image: str, target: Target) -> Generator[Base]:
+def opened(image: str, target: TargetPython) -> Generator[Base]:
     """Yield the facts about a base image.
 
     Raises UsageError for an image in the store that is unsuitable for the target.
@@ -81,7 +81,7 @@ def opened(image: str, target: Target) -> Generator[Base]:
         yield _looked_into(image, builder.store.tree(image_here.snapshot), image_here.config.config.search_path, target)
 
 
-def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target) -> Base:
+def _looked_into(image: str, files: Tree, folders: Sequence[str], target: TargetPython) -> Base:
     folders = folders or DEFAULT_PATH_UNIX.split(":")
     interpreters = list(_interpreters(files, folders))
     fitting = next((interpreter for interpreter in interpreters if interpreter.version == target.python), None)

@@ -19,7 +19,7 @@ from .installed import Distribution, Environment, conda_prefix
 from .kernel_dockerfile import PREFIX, USER, flags
 from .lock import complete, lock
 from .options import FreezeOptions
-from .target import Target
+from .target import TargetPython
 
 BASE = "mambaorg/micromamba:2"
 _TOKEN = re.compile(r"/t/[^/]+(?=/)")
@@ -52,7 +52,9 @@ def packages_of(prefix: Path) -> tuple[CondaPackage, ...]:
     return tuple(packages)
 
 
-def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[str, ...], target: Target) -> Frozen:
+def freeze_conda(
+    options: FreezeOptions, environment: Environment, notes: tuple[str, ...], target: TargetPython
+) -> Frozen:
     """Return a conda environment as a Dockerfile. Raises UsageError where conda has installed nothing."""
     from .kernel_dockerfile import Recipe
 

@@ -26,7 +26,7 @@ from .kernel_dockerfile import Recipe
 from .lock import Lock, complete, lock
 from .needs import closure, conflicts
 from .options import LOCKS, FreezeOptions
-from .target import Target, target
+from .target import TargetPython, target
 
 KERNEL = "ipykernel"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
@@ -137,7 +137,7 @@ def _kept(
     everything: Environment,
     options: FreezeOptions,
     code: Sequence[str],
-    goal: Target,
+    goal: TargetPython,
     paths: Sequence[str] | None,
 ) -> tuple[Environment, list[str]]:
     """Return the contents of the image, with notes on how they were determined."""
@@ -183,7 +183,7 @@ def _lacking(needed: Sequence[Library], base: Base) -> list[str]:
     return [f"{library.needed_by} needs {library.name}, and {reason}." for library in missing]
 
 
-def _other_release(base: Base, goal: Target) -> list[str]:
+def _other_release(base: Base, goal: TargetPython) -> list[str]:
     here = platform.python_version()
     if goal.version != sys.version_info[:2] or base.release == here:
         return []
@@ -212,7 +212,7 @@ def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:
 
 
 def _installers(
-    installer: str, options: FreezeOptions, locked: Lock, chosen: Target, settings: Configuration
+    installer: str, options: FreezeOptions, locked: Lock, chosen: TargetPython, settings: Configuration
 ) -> dict[str, str]:
     """Return the requirements of the installers that a base does not bring, by name."""
     wanted = {"uv": "uv"} if installer == "uv" else {}

@@ -21,7 +21,7 @@ from ..net.tls import TLS, tls_context
 from ..net.transport import Transport, TransportError, basic_of
 from .configuration import Configuration, Index
 from .installed import normalised
-from .target import Target
+from .target import TargetPython
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _LARGEST_PAGE = 64 << 20
@@ -45,13 +45,13 @@ class File(msgspec.Struct, frozen=True):
     path: str = ""
     """Its path, if it is on this machine."""
 
-    def suits(self, target: Target) -> bool:
+    def suits(self, target: TargetPython) -> bool:
         """Return whether the target can install it: by a wheel's tags, and by Requires-Python."""
         if self.wheel and not (parse_wheel_filename(self.filename)[3] & target.tags):
             return False
         return self.suits_python(target)
 
-    def suits_python(self, target: Target) -> bool:
+    def suits_python(self, target: TargetPython) -> bool:
         """Return whether its Requires-Python has a late Python of the target's version."""
         return self.allows(f"{target.python}.99")
 

@@ -13,7 +13,7 @@ from .base import Base
 from .configuration import Configuration
 from .lock import VCS, Lock
 from .options import FreezeOptions
-from .target import Target
+from .target import TargetPython
 from .wheels import EPOCH
 
 PREFIX = "/opt/env"
@@ -47,7 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that goes into a Dockerfile of an environment."""
 
     base: Base
-    target: Target
+    target: TargetPython
     lock: Lock
     requested: Sequence[str]
     configuration: Configuration

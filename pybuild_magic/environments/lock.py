@@ -18,7 +18,7 @@ from ..untrusted.redaction import split_credentials
 from .index import File, Indexes
 from .installed import Distribution, Environment, distribution_of, normalised
 from .needs import missing
-from .target import Target
+from .target import TargetPython
 from .wheels import wheel_of
 
 _AT_ONCE = 8
@@ -72,7 +72,7 @@ class Lock(msgspec.Struct, frozen=True):
         return dict(locked.wheel for locked in self.locked if locked.wheel is not None)
 
 
-def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
+def lock(environment: Environment, target: TargetPython, indexes: Indexes) -> Lock:
     """Find a way to obtain each distribution again. Raises a SourceError that names all those without one."""
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(partial(_lock_one, target=target, indexes=indexes), environment.values()))
@@ -87,7 +87,7 @@ def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
     return Lock(tuple(locked for locked, _ in pairs), tuple(note for _, note in pairs if note))
 
 
-def complete(environment: Environment, names: Sequence[str], target: Target, indexes: Indexes) -> Environment:
+def complete(environment: Environment, names: Sequence[str], target: TargetPython, indexes: Indexes) -> Environment:
     """Add the distributions `names`, and dependencies that only the target has, in their latest matching versions.
 
     Raises SourceError for a distribution that no index has.
@@ -106,7 +106,7 @@ def complete(environment: Environment, names: Sequence[str], target: Target, ind
     return dict(sorted(whole.items()))
 
 
-def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distribution:
+def _newest(requirement: Requirement, target: TargetPython, indexes: Indexes) -> Distribution:
     files = [file for file in indexes.files(normalised(requirement.name)) if file.wheel and file.suits(target)]
     versions = {file.version for file in files if file.yanked is None}
     fitting = list(requirement.specifier.filter(versions, prereleases=None))
@@ -120,7 +120,7 @@ def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distr
     return distribution
 
 
-def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
+def _lock_one(package: Distribution, target: TargetPython, indexes: Indexes) -> tuple[Locked, str] | str:
     """Return the way to obtain a distribution again, with notes, or the reason why there is none."""
     origin = package.origin
     if origin is None:
@@ -159,7 +159,7 @@ def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[
     return answer[0], f"{package.pinned} was installed from {path}, which no longer exists; the index's copy is used."
 
 
-def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
+def _from_index(package: Distribution, target: TargetPython, indexes: Indexes) -> tuple[Locked, str] | str:
     files = indexes.files(package.name, package.version)
     if not files:
         return f"{package.pinned} is in none of the configured indexes: install a version that is, or a wheel of it."
@@ -187,7 +187,7 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
     return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: {choice}"
 
 
-def _to_build(package: Distribution, target: Target) -> str:
+def _to_build(package: Distribution, target: TargetPython) -> str:
     return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}: it is built from source."
 
 
@@ -201,7 +201,7 @@ def _yanked(package: Distribution, files: Sequence[File]) -> str:
     )
 
 
-def _patch_level(package: Distribution, files: Sequence[File], target: Target) -> str:
+def _patch_level(package: Distribution, files: Sequence[File], target: TargetPython) -> str:
     """Return a note about a distribution that is not for the target's Python, or not for all its patch levels."""
     required = {file.requires_python for file in files if not file.allows(target.release or f"{target.python}.0")}
     if not required or len(required) < len({file.requires_python for file in files}):
@@ -211,7 +211,9 @@ def _patch_level(package: Distribution, files: Sequence[File], target: Target) -
     return f"{package.pinned} needs Python {min(required)}: use a base with that version or a later one."
 
 
-def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:
+def _local(
+    package: Distribution, name: str, content: bytes, target: TargetPython, where: str
+) -> tuple[Locked, str] | str:
     supported = parse_wheel_filename(name)[3]
     if not supported & target.tags:
         return f"{where}, but its wheel {name} is not for Python {target.python} on {target.machine}."

@@ -8,10 +8,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from .installed import Distribution, Environment, normalised
-from .target import Target
+from .target import TargetPython
 
 
-def requirements(distribution: Distribution, target: Target, extras: Iterable[str] = ()) -> Iterator[Requirement]:
+def requirements(distribution: Distribution, target: TargetPython, extras: Iterable[str] = ()) -> Iterator[Requirement]:
     """Return the dependencies of a distribution on the target, with the requested extras."""
     all_extras = ("", *extras)
     for text in distribution.requires:
@@ -24,7 +24,7 @@ def requirements(distribution: Distribution, target: Target, extras: Iterable[st
             yield requirement
 
 
-def closure(names: Iterable[str], environment: Environment, target: Target) -> Environment:
+def closure(names: Iterable[str], environment: Environment, target: TargetPython) -> Environment:
     """Return the distributions `names` and all their dependencies, as far as the environment has them."""
     extras: dict[str, set[str]] = {name: set() for name in names if name in environment}
     todo = list(extras)
@@ -41,7 +41,9 @@ def closure(names: Iterable[str], environment: Environment, target: Target) -> E
     return {name: environment[name] for name in sorted(extras)}
 
 
-def missing(some: Environment, environment: Environment, target: Target) -> Iterator[tuple[Distribution, Requirement]]:
+def missing(
+    some: Environment, environment: Environment, target: TargetPython
+) -> Iterator[tuple[Distribution, Requirement]]:
     """Return the unmet dependencies of distributions, each with the distribution that has it."""
     for distribution in some.values():
         for requirement in requirements(distribution, target):
@@ -49,7 +51,7 @@ def missing(some: Environment, environment: Environment, target: Target) -> Iter
                 yield distribution, requirement
 
 
-def conflicts(environment: Environment, target: Target) -> list[str]:
+def conflicts(environment: Environment, target: TargetPython) -> list[str]:
     """Return a sentence for each dependency that the environment does not meet."""
     sentences: list[str] = []
     for distribution in environment.values():

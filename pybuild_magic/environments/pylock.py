@@ -8,7 +8,7 @@ from typing import Any
 from ..untrusted.redaction import split_credentials
 from .index import File
 from .lock import Locked
-from .target import Target
+from .target import TargetPython
 
 NAME = "pylock.toml"
 SOURCES = "pylock.sources.toml"
@@ -17,7 +17,7 @@ INSTALLER = "pip>=26.3"
 """The first pip that installs such a lock with repositories in it. Pythons bring older ones."""
 
 
-def text(locked: Iterable[Locked], target: Target) -> str:
+def text(locked: Iterable[Locked], target: TargetPython) -> str:
     """Return the text of a lock that is valid for the target alone."""
     import tomli_w
 

@@ -21,7 +21,7 @@ _NEWEST_GLIBC = 45
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
-class Target(msgspec.Struct, frozen=True, dict=True):
+class TargetPython(msgspec.Struct, frozen=True, dict=True):
     """CPython `version`, such as (3, 12), on Linux with glibc; `machine` is Python's name of the architecture."""
 
     version: tuple[int, int]
@@ -71,7 +71,7 @@ class Target(msgspec.Struct, frozen=True, dict=True):
         return {**cast("dict[str, str]", here), **there, "extra": ""}
 
 
-def target(python: str = "", platform: str = "") -> Target:
+def target(python: str = "", platform: str = "") -> TargetPython:
     """Return the target of `--python X.Y` (by default this Python's version) and of a platform of images.
 
     Raises UsageError for an invalid version, and for a platform other than Linux.
@@ -85,4 +85,4 @@ def target(python: str = "", platform: str = "") -> Target:
     requested = platforms.parse(platform) if platform else platforms.host()
     if requested.os != "linux":
         raise UsageError(f"Environments are made for Linux, not for {requested.os}.")
-    return Target(version, _MACHINES.get(requested.architecture, requested.architecture))
+    return TargetPython(version, _MACHINES.get(requested.architecture, requested.architecture))

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .blobfiles import DigestMismatch, Ingest
-from .blobs import Blobs
+from .blobs import ContentStore
 from .changes import Analysis, Change, changes
 from .decompress import compression_of, decompress
 from .digests import FileKey, KnownFiles
@@ -50,10 +50,10 @@ __all__ = [
     "SYMLINK",
     "TRAILER",
     "Analysis",
-    "Blobs",
     "CacheRecord",
     "Change",
     "Compressed",
+    "ContentStore",
     "DigestMismatch",
     "Entry",
     "FileKey",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
 
-class Blobs:
+class ContentStore:
     """The content store."""
 
     def __init__(self, files: BlobFiles, parts: BlobParts, packed: PackedLayers, uses: Uses) -> None:

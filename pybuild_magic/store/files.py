@@ -13,13 +13,13 @@ from .parts import Parts, located
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from .blobs import Blobs
+    from .blobs import ContentStore
 
 
 class LayerFiles:
     """The open tars of layers, each opened once; a context manager that closes them."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: ContentStore) -> None:
         self._blobs = blobs
         self._fds: dict[str, int] = {}
         self._parts: dict[str, Parts | None] = {}

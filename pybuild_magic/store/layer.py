@@ -12,7 +12,7 @@ from .entry import Entry, Span, content_span
 from .index import Index
 
 if TYPE_CHECKING:
-    from .blobs import Blobs
+    from .blobs import ContentStore
     from .database import Database
 
 
@@ -65,7 +65,7 @@ def is_elsewhere(annotations: Mapping[str, str]) -> bool:
 class CompressedForms:
     """The compressed forms of the layers."""
 
-    def __init__(self, db: Database, blobs: Blobs, has_layer: Callable[[str], bool]) -> None:
+    def __init__(self, db: Database, blobs: ContentStore, has_layer: Callable[[str], bool]) -> None:
         self._db = db
         self._blobs = blobs
         self._has_layer = has_layer

@@ -24,12 +24,12 @@ ROOT = Entry("", DIR, 0o755)
 """The root directory, for which layers have no entry."""
 
 
-class Node:
+class TreeNode:
     """A file or directory of a layer or of a merged tree. Trees share nodes: those of a finished tree never change."""
 
     __slots__ = ("children", "diff_id", "entry", "names")
 
-    def __init__(self, entry: Entry, diff_id: str, children: dict[str, Node] | None) -> None:
+    def __init__(self, entry: Entry, diff_id: str, children: dict[str, TreeNode] | None) -> None:
         self.entry = entry
         self.diff_id = diff_id
         """The layer that `entry` comes from; "" for a directory that no layer has an entry for."""
@@ -37,17 +37,17 @@ class Node:
         self.names: list[str] | None = None
 
 
-class Root(Node):
+class Root(TreeNode):
     """The root directory; `linked` are the files of its tree that have, or had, several names."""
 
     __slots__ = ("linked",)
 
-    def __init__(self, children: dict[str, Node]) -> None:
+    def __init__(self, children: dict[str, TreeNode]) -> None:
         super().__init__(ROOT, "", children)
         self.linked: set[tuple[str, int]] = set()
 
 
-WHITEOUT = Node(Entry(""), "", None)
+WHITEOUT = TreeNode(Entry(""), "", None)
 """In an unpacked layer, stands for a deleted name, and under the name `OPAQUE_WHITEOUT` for all of a directory."""
 
 
@@ -61,17 +61,17 @@ class Unpacked:
         """Whether something depends on the layers below: metadata of a directory, or the target of a hardlink."""
         self.deletes = False
         """Whether something of the layers below is deleted."""
-        self.outward: list[tuple[Node, str, Node]] = []
+        self.outward: list[tuple[TreeNode, str, TreeNode]] = []
         """(directory, name, node) of hardlinks whose targets are not in the layer."""
-        self._directories: dict[str, Node] = {"": self.root}
-        self._names: dict[int, list[Node]] = {}
+        self._directories: dict[str, TreeNode] = {"": self.root}
+        self._names: dict[int, list[TreeNode]] = {}
         """The nodes of each file with several names, by its offset."""
         for number, entry in enumerate(entries):
             if not number % 16:
                 checkpoint()
             self._add(entry)
 
-    def walk(self) -> Iterator[tuple[str, Node]]:
+    def walk(self) -> Iterator[tuple[str, TreeNode]]:
         """Yield all nodes with their paths, each directory before its content; deleted names are `WHITEOUT`."""
         stack = [("", iter((self.root.children or {}).items()))]
         while stack:
@@ -107,11 +107,11 @@ class Unpacked:
             children.pop(name, None)  # even if it is the target itself, which is then missing
             children[name] = self._hardlink(entry, directory, name)
             return
-        node = children[name] = Node(entry, self._diff_id, {} if entry.type == DIR else None)
+        node = children[name] = TreeNode(entry, self._diff_id, {} if entry.type == DIR else None)
         if entry.type == DIR:
             self._directories[entry.path] = node
 
-    def _delete(self, children: dict[str, Node], name: str) -> None:
+    def _delete(self, children: dict[str, TreeNode], name: str) -> None:
         self.deletes = True
         if name == OPAQUE_WHITEOUT:
             children[name] = WHITEOUT
@@ -120,7 +120,7 @@ class Unpacked:
         if own.children is not None:
             own.children[OPAQUE_WHITEOUT] = WHITEOUT
 
-    def _directory(self, path: str) -> Node:
+    def _directory(self, path: str) -> TreeNode:
         """Return the directory at `path`, following links of this layer and creating missing directories."""
         known, _, name = path.rpartition("/")
         todo = [name]
@@ -141,7 +141,7 @@ class Unpacked:
             if child is None or child is WHITEOUT:
                 above = node.entry.path
                 hidden = {} if child is None else {OPAQUE_WHITEOUT: WHITEOUT}
-                child = children[name] = Node(Entry(f"{above}/{name}" if above else name, DIR, 0o755), "", hidden)
+                child = children[name] = TreeNode(Entry(f"{above}/{name}" if above else name, DIR, 0o755), "", hidden)
                 self.dependent = True
             if child.children is not None:
                 node = child
@@ -156,15 +156,15 @@ class Unpacked:
             self._directories[path] = node
         return node
 
-    def _hardlink(self, entry: Entry, directory: Node, name: str) -> Node:
+    def _hardlink(self, entry: Entry, directory: TreeNode, name: str) -> TreeNode:
         """Return the node of a hardlink. Its header sets the metadata of all names of the file, as in unpacking."""
         target = _find(self.root, entry.link)
         if target is None or target is WHITEOUT:
-            node = Node(entry, self._diff_id, None)
+            node = TreeNode(entry, self._diff_id, None)
         elif target.children is not None:
             raise StoreError(f'"/{entry.path}" in a layer is a hardlink to the directory "/{entry.link}".')
         else:
-            node = Node(_moved(target.entry, entry.path), target.diff_id, None)
+            node = TreeNode(_moved(target.entry, entry.path), target.diff_id, None)
         if node.entry.type == HARDLINK:
             self.outward.append((directory, name, node))
             self.dependent = True
@@ -190,7 +190,7 @@ def overlay(below: Root, layer: Unpacked) -> Root:
     assert root_children is not None
     root_children.pop(OPAQUE_WHITEOUT, None)  # overlayfs ignores it in the root of a layer
     searching = layer.deletes or layer.dependent
-    stack: list[tuple[Node, Node | None]] = [(root, below)]
+    stack: list[tuple[TreeNode, TreeNode | None]] = [(root, below)]
     while stack:
         node, under = stack.pop()
         children = node.children
@@ -212,7 +212,7 @@ def overlay(below: Root, layer: Unpacked) -> Root:
     return root
 
 
-def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tuple[Entry, str]:
+def _implied(below: Root, node: TreeNode, hidden: TreeNode | None, parent: TreeNode) -> tuple[Entry, str]:
     """Return the metadata of a directory without an entry in the layer, and the layer that they come from.
 
     Like containerd, take them from the first layer below that has the directory, and follow the links of that layer
@@ -221,7 +221,7 @@ def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tupl
     path = node.entry.path
     if hidden is not None and hidden.children is not None:
         return hidden.entry, hidden.diff_id
-    links: list[Node] = []
+    links: list[TreeNode] = []
     place = _find(below, path, links)
     if place is not None and place.children is not None and {link.diff_id for link in links} == {place.diff_id}:
         return _moved(place.entry, path), place.diff_id
@@ -229,7 +229,7 @@ def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tupl
     return Entry(path, DIR, 0o755, gid=gid), ""
 
 
-def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None:
+def _find(root: Root, path: str, links: list[TreeNode] | None = None) -> TreeNode | None:
     """Return the node at `path`, or None, following links above it.
 
     With the list `links`, a link at the end is followed too, and all followed links are appended to the list.
@@ -246,8 +246,8 @@ def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None
     return _at(root, follow_links(path, link_of, follow_last=links is not None))
 
 
-def _at(root: Root, path: str) -> Node | None:
-    node: Node | None = root
+def _at(root: Root, path: str) -> TreeNode | None:
+    node: TreeNode | None = root
     for name in path.split("/") if path else ():
         node = node and (node.children or {}).get(name)
     return node
@@ -259,7 +259,7 @@ def _check_links(count: int, path: str) -> None:
         raise StoreError(f'"/{path}" in a layer leads through too many symbolic links.')
 
 
-def _borrow(below: Root, root: Root, node: Node) -> None:
+def _borrow(below: Root, root: Root, node: TreeNode) -> None:
     """Make a hardlink another name of its target in the layers below."""
     link = node.entry.link
     target = _find(below, link)

@@ -207,7 +207,7 @@ class PartsFile(io.RawIOBase):
 
 
 def pieces_of(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (descriptor, offset, bytes) of a file that `Blobs.open` has opened, from its beginning."""
+    """Yield (descriptor, offset, bytes) of a file that `ContentStore.open` has opened, from its beginning."""
     raw = getattr(file, "raw", None)
     if isinstance(raw, PartsFile):
         return raw.pieces(0, size)

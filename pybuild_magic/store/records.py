@@ -14,7 +14,7 @@ from .blobfiles import now
 from .database import Database
 
 if TYPE_CHECKING:
-    from .blobs import Blobs
+    from .blobs import ContentStore
     from .uses import Uses
 
 _ALIAS_LIMIT = 16
@@ -132,10 +132,10 @@ class ImageRecord(msgspec.Struct, frozen=True):
     """When the name was given to this image, in seconds since 1970."""
 
 
-class Images:
+class ImageStore:
     """The images of the store, which `-t NAME` adds and `FROM NAME` finds."""
 
-    def __init__(self, db: Database, blobs: Blobs) -> None:
+    def __init__(self, db: Database, blobs: ContentStore) -> None:
         self._db = db
         self._blobs = blobs
 

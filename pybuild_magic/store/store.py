@@ -13,7 +13,7 @@ from .. import removal
 from ..errors import StoreError
 from ..portable import user_path
 from .blobfiles import Blob, BlobFiles, blob_path, disk_errors, now
-from .blobs import Blobs
+from .blobs import ContentStore
 from .cachemounts import CacheMounts
 from .changes import Analyses
 from .contents import Contents
@@ -27,7 +27,7 @@ from .leases import Leases
 from .packed import PackedLayers
 from .parts import BlobParts, Recipe, encode
 from .private import make_private
-from .records import Cache, Images
+from .records import Cache, ImageStore
 from .rootfs import RootfsDirs
 from .tree import LayerTree, Trees
 from .uses import Uses
@@ -81,11 +81,11 @@ class Store:
         self._files = files = BlobFiles(self.root, self.db, uses, self._durability)
         self.parts = BlobParts(self.db, files)
         self.packed = PackedLayers(self.db, files, uses, self.lease)
-        self.blobs = Blobs(files, self.parts, self.packed, uses)
+        self.blobs = ContentStore(files, self.parts, self.packed, uses)
         self.contents = Contents(self.db, uses, self.parts, self.layer)
         self.compressed = CompressedForms(self.db, self.blobs, self.has_layer)
         self.cache = Cache(self.db, uses)
-        self.images = Images(self.db, self.blobs)
+        self.images = ImageStore(self.db, self.blobs)
         self.history = History(self.db)
         self.digests = FileDigests(self.db)
         self.rootfs = RootfsDirs(self.root, self.db, self.leases, uses, self.layer, self._remove_tree)

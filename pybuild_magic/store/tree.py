@@ -14,10 +14,10 @@ from .entry import SYMLINK, Entry, Span, content_span
 from .files import SpanReader
 from .layer import Layer
 from .links import follow_links
-from .merge import ROOT, Node, Root, Unpacked, overlay
+from .merge import ROOT, Root, TreeNode, Unpacked, overlay
 
 if TYPE_CHECKING:
-    from .blobs import Blobs
+    from .blobs import ContentStore
 
 _KEPT_TREES = 64
 _KEPT_ENTRIES = 100_000
@@ -56,7 +56,9 @@ class LayerTree:
     Directories that no layer has an entry for have mode 0755.
     """
 
-    def __init__(self, blobs: Blobs, diff_ids: tuple[str, ...], below: LayerTree | None, layer: Layer | None) -> None:
+    def __init__(
+        self, blobs: ContentStore, diff_ids: tuple[str, ...], below: LayerTree | None, layer: Layer | None
+    ) -> None:
         self.diff_ids = diff_ids
         """The layers, bottom first."""
         self._blobs = blobs
@@ -97,7 +99,7 @@ class LayerTree:
         """Return the tree with one more layer on top."""
         return LayerTree(self._blobs, (*self.diff_ids, layer.diff_id), self, layer)
 
-    def _find(self, path: str) -> Node | None:
+    def _find(self, path: str) -> TreeNode | None:
         node = self._root
         if not path:
             return node
@@ -166,7 +168,7 @@ class LayerTree:
 
         Trees of snapshots with common layers share the nodes that did not change; these are skipped.
         """
-        stack: list[tuple[Node | None, Node | None]] = [(old._root, self._root)]
+        stack: list[tuple[TreeNode | None, TreeNode | None]] = [(old._root, self._root)]
         while stack:
             earlier, later = stack.pop()
             if earlier is later:
@@ -184,7 +186,7 @@ class LayerTree:
             pairs = ((before.get(name), after.get(name)) for name in names)
             stack += [(left, right) for left, right in pairs if left is not right]
 
-    def _of(self, entry: Entry) -> Node:
+    def _of(self, entry: Entry) -> TreeNode:
         node = self._find(entry.path)
         if node is None:
             raise StoreError(f'There is no "/{entry.path}" in this snapshot.')
@@ -205,7 +207,7 @@ class LayerTree:
             return file.read()
 
 
-def _names(node: Node, children: dict[str, Node]) -> list[str]:
+def _names(node: TreeNode, children: dict[str, TreeNode]) -> list[str]:
     if node.names is None:
         names = sorted(children)
         if not "".join(names).isascii():
@@ -220,7 +222,7 @@ class Trees:
     It is bounded, since a kernel may build all day, and each build has new layers.
     """
 
-    def __init__(self, blobs: Blobs, layer: Callable[[str], Layer]) -> None:
+    def __init__(self, blobs: ContentStore, layer: Callable[[str], Layer]) -> None:
         self._blobs = blobs
         self._layer = layer
         self._lock = threading.Lock()

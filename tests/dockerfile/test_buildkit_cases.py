@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pybuild_magic.dockerfile.node import Node
+from pybuild_magic.dockerfile.node import SyntaxNode
 from pybuild_magic.dockerfile.parser import parse_nodes
 from pybuild_magic.dockerfile.shell import Lexer
 from pybuild_magic.errors import DockerfileError
@@ -77,7 +77,7 @@ def _outcome(expand: Callable[[str, dict[str, str]], str | list[str]], word: str
     return found if isinstance(found, str) else ",".join(found)
 
 
-def _sexp(node: Node) -> str:
+def _sexp(node: SyntaxNode) -> str:
     """A node as BuildKit dumps one."""
     flags = ["[" + " ".join(map(quote, node.flags)) + "]"] if node.flags else []
     if node.trigger:

@@ -18,13 +18,13 @@ from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.base import opened
 from pybuild_magic.environments.freeze import freeze
-from pybuild_magic.environments.target import Target
+from pybuild_magic.environments.target import TargetPython
 from pybuild_magic.errors import UsageError
 
 from .conftest import Install
 from .index import LocalIndex
 
-TARGET = Target((3, 11), "x86_64")
+TARGET = TargetPython((3, 11), "x86_64")
 _STDLIB = ("os.py", "ensurepip/__init__.py")
 
 
