@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +18,7 @@ from ..golang.json import dumps
 from .evaluate import Function, Local, Names, as_list, evaluate, to_bool, to_number, to_text
 from .functions import FUNCTIONS, MISSING
 from .hcl import Block, Body, Expression
+from .overrides import boolean, changed
 from .values import FIELDS, Target, merge
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -124,7 +125,7 @@ class Config:
         if kind in ("list", "set", "tuple") or (not kind and isinstance(default, list)):
             return [word for word in text.split(",") if word]
         if kind == "bool" or (not kind and isinstance(default, bool)):
-            return _boolean(name, text)
+            return boolean(name, text)
         if kind == "number" or (not kind and isinstance(default, int | float)):
             return to_number(text)
         return text
@@ -325,7 +326,7 @@ class Config:
             base = merge(base, self._inherited(parent, changes, known, (*above, name)))
         base.pop("inherits", None)
         base.pop("description", None) if "description" in own else None
-        target = _changed(merge(base, own), changes.get(name, []))
+        target = changed(merge(base, own), changes.get(name, []))
         if target.get("network") == "host":
             target["entitlements"] = [*target.get("entitlements", []), "network.host"]
         known[name] = {key: FIELDS[key].normal(value) for key, value in target.items()}
@@ -410,46 +411,6 @@ def _fields(name: str, block: Block, scope: Names) -> Target:
     return target
 
 
-def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target:
-    """Return a target changed by `--set`; the first value of a list replaces the list, further ones are added."""
-    replaced: set[str] = set()
-    for path, value, plus in changes:
-        key, _, name = path.partition(".")
-        key = {"platform": "platforms", "secrets": "secret"}.get(key, key)
-        if key in ("push", "load"):
-            target = {**target, "output": _overridden(target.get("output", []), key, _boolean(key, value))}
-            continue
-        if key not in FIELDS or key in ("inherits", "description"):
-            raise UsageError(f"unknown key: {key}")
-        row = FIELDS[key]
-        if row.keyed:
-            if not name:
-                raise UsageError(f"invalid key {path}, {key} requires name")
-            target = {**target, key: {**target.get(key, {}), name: value}}
-        elif row.many:
-            added = row.read([value], path)
-            keep = plus or key in replaced or key in ("entitlements", "annotations", "attest")
-            target = {**target, key: [*target.get(key, []), *added] if keep else added}
-            replaced.add(key)
-        else:
-            target = {**target, key: _boolean(key, value) if row.boolean else value}
-    return target
-
-
-def _overridden(outputs: list[dict[str, str]], key: str, enabled: bool) -> list[dict[str, str]]:
-    """Return the outputs as `push` or `load` changes them."""
-    if key == "push":
-        if not enabled:
-            remaining = [output for output in outputs if output["type"] != "registry"]
-            return [{**output, "push": "false"} if output["type"] == "image" else output for output in remaining]
-        pushed = [{**output, "push": "true"} if output["type"] == "image" else output for output in outputs]
-        is_local = all(output["type"] == "docker" for output in outputs)
-        return [*pushed, {"type": "image", "push": "true"}] if is_local else pushed
-    loads = any(output["type"] == "docker" and not output.get("dest") for output in outputs)
-    others = any(output["type"] not in ("docker", "image", "registry", "oci") for output in outputs)
-    return [*outputs, {"type": "docker"}] if enabled and not loads and not others else outputs
-
-
 def _type_of(expression: Expression | None) -> str:
     """Return the outermost name of a type: `list` for `list(string)`; "" without a type."""
     if expression is None:
@@ -481,15 +442,6 @@ def _identifiers(expression: Expression) -> list[str]:
         return str(token).isidentifier()
 
     return [str(token) for token in expression.tree.scan_values(is_name)]
-
-
-def _boolean(name: str, text: str) -> bool:
-    from ..golang.parsebool import parse_bool
-
-    value = parse_bool(text)
-    if value is None:
-        raise UsageError(f"invalid value {text} for boolean key {name}")
-    return value
 
 
 def _checked(name: str) -> str:
