@@ -53,12 +53,12 @@ def test_escape_sequences_and_overprinting(printed: str, shown: str) -> None:
 def test_a_hostile_line_takes_no_time() -> None:
     import time
 
-    began = time.monotonic()
+    began = time.process_time()
     visible("\x1b[" * 100_000)
     visible("\x1b]" * 100_000)
     visible("a" + "\x08" * 3 + "a\x08" * 100_000)
     visible("\x1bP" + "x" * 1_000_000)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

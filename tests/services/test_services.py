@@ -246,4 +246,4 @@ class TestMissing:
             pytest.skip("not all packages are installed here")
         begin = time.monotonic()
         assert install.main() == 0
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 10

@@ -226,7 +226,7 @@ def test_interrupting_a_download_is_immediate(build: Build, server: HTTPServer) 
     began = time.monotonic()
     with pytest.raises(Interrupted):
         build.open(f"{server.url}/f").snapshot()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
 
 
 def test_progress_is_in_bytes(build: Build, server: HTTPServer, tmp_path: Path) -> None:
