@@ -18,7 +18,7 @@ from .header import BLOCK_SIZE
 from .index import IndexWriter
 from .layer import Layer
 from .tarread import Member, TarFeed, is_header, members
-from .writer import TarSink
+from .tarsink import TarSink
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -17,6 +17,7 @@ from ..cancel import checkpoint
 from ..errors import SourceError, StoreError
 from ..status.report import at_work
 from .decompress import decompress
+from .tarsink import TarSink
 
 if TYPE_CHECKING:
     from .blobfiles import BlobFiles
@@ -78,8 +79,6 @@ class PackedLayers:
             return True
 
     def _unpack(self, diff_id: str, packed: str, size: int) -> None:
-        from .writer import TarSink
-
         report, name = at_work(), f"extracting {packed}"
         with self._lease(), self._files.open(packed) as file:
             sink = TarSink(self._files.ingest())

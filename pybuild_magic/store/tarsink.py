@@ -1,0 +1,192 @@
+"""The tar of a layer on its way to the disk: bytes in large buffers that a thread hashes and writes."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..cancel import Cancel
+from ..oci.digest import Hash
+from ..portable import pread
+
+if TYPE_CHECKING:
+    from .blobfiles import Ingest
+
+_FIRST_BUFFER = 1 << 16
+_BUFFER_SIZE = 1 << 20
+_BUFFERS = 4
+
+
+class TarSink:
+    """Collects bytes in large buffers, which a separate thread hashes and writes."""
+
+    def __init__(
+        self, ingest: Ingest, cancel: Cancel | None = None, on_bytes: Callable[[int], object] | None = None
+    ) -> None:
+        self._ingest = ingest
+        self._cancel = cancel
+        self._on_bytes = on_bytes
+        self._full: queue.SimpleQueue[tuple[bytearray, int, list[tuple[int, int]]] | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._made = 0
+        self._room = _FIRST_BUFFER
+        self._buffer = bytearray(self._room)
+        self._view = memoryview(self._buffer)
+        self._fill = 0
+        self._flushed = 0
+        self._referred: list[tuple[int, int]] = []
+        """Ranges of the buffer that are hashed but not written."""
+        self._whole: Hash | None = None
+        """The hash of all bytes, needed once some are not written."""
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def offset(self) -> int:
+        """Bytes taken so far."""
+        return self._flushed + self._fill
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`."""
+        size = len(data)
+        fill = self._fill
+        if fill + size < self._room:
+            self._buffer[fill : fill + size] = data
+            self._fill = fill + size
+            return
+        view = memoryview(data)
+        at = 0
+        while at < size:
+            part = min(size - at, self._room - self._fill)
+            self._view[self._fill : self._fill + part] = view[at : at + part]
+            self._fill += part
+            at += part
+            if self._fill == self._room:
+                self._flush()
+
+    def read_fd(self, fd: int, offset: int | None, size: int, hasher: Hash | None) -> int:
+        """Append `size` bytes from a descriptor, at its position or at `offset`; return how many were missing."""
+        while size:
+            if self._fill == self._room:
+                self._flush()
+            target = self._view[self._fill : self._fill + min(size, self._room - self._fill)]
+            count = _read_into(fd, target, offset)
+            if count == 0:
+                break
+            if hasher is not None:
+                hasher.update(target[:count])
+            if offset is not None:
+                offset += count
+            self._fill += count
+            size -= count
+        return size
+
+    def refer(self, fd: int, offset: int, size: int) -> int:
+        """Append `size` bytes that another file keeps: hash but do not write them; return how many were missing."""
+        while size:
+            if self._fill == self._room:
+                self._flush()
+            start = self._fill
+            missing = self.read_fd(fd, offset, count := min(size, self._room - start), None)
+            self._referred.append((start, self._fill))
+            if missing:
+                return size - count + missing
+            offset += count
+            size -= count
+        return 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of all bytes appended, once finished."""
+        return self._ingest.digest if self._whole is None else f"sha256:{self._whole.hexdigest()}"
+
+    def read_file(self, file: BinaryIO, size: int, hasher: Hash | None) -> int:
+        """Append `size` bytes from a binary file, and return how many were missing."""
+        while size:
+            chunk = file.read(min(size, _BUFFER_SIZE))
+            if not chunk:
+                break
+            self.write(chunk)
+            if hasher is not None:
+                hasher.update(chunk)
+            size -= len(chunk)
+        return size
+
+    def _flush(self) -> None:
+        if self._cancel is not None:
+            self._cancel.check()
+        if self._error is not None:
+            raise self._error
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="pybuild-layer", daemon=True)
+            self._thread.start()
+        self._full.put((self._buffer, self._fill, self._referred))
+        self._referred = []
+        self._flushed += self._fill
+        self._fill = 0
+        if self._on_bytes is not None:
+            self._on_bytes(self._flushed)
+        if self._made < _BUFFERS and self._free.empty():
+            self._made += 1
+            self._buffer = bytearray(_BUFFER_SIZE)
+        else:
+            self._buffer = self._free.get()
+        self._view = memoryview(self._buffer)
+        self._room = _BUFFER_SIZE
+
+    def _work(self) -> None:
+        while (item := self._full.get()) is not None:
+            buffer, size, ranges = item
+            if self._error is None:
+                try:
+                    self._take(memoryview(buffer)[:size], ranges)
+                except BaseException as error:
+                    self._error = error
+            if len(buffer) == _BUFFER_SIZE:
+                self._free.put(buffer)
+
+    def _take(self, view: memoryview, ranges: list[tuple[int, int]]) -> None:
+        if ranges and self._whole is None:
+            self._whole = self._ingest.hash()
+        if self._whole is not None:
+            self._whole.update(view)
+        at = 0
+        for start, end in (*ranges, (len(view), 0)):
+            if start > at:
+                self._ingest.write(view[at:start])
+            at = end
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._full.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def finish(self) -> Ingest:
+        """Write the remaining bytes, and return the ingest, which then has everything."""
+        self._join()
+        if self._error is not None:
+            raise self._error
+        self._take(self._view[: self._fill], self._referred)
+        return self._ingest
+
+    def abort(self) -> None:
+        """Stop, and abort the ingest unless it was committed."""
+        self._join()
+        self._ingest.abort()
+
+
+if hasattr(os, "preadv"):
+
+    def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
+        return os.readv(fd, [target]) if offset is None else os.preadv(fd, [target], offset)
+
+else:
+
+    def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
+        data = os.read(fd, len(target)) if offset is None else pread(fd, len(target), offset)
+        target[: len(data)] = data
+        return len(data)
