@@ -36,6 +36,7 @@ lint: $(VENV)/.dev  ## Check with ruff, pyright, import contracts, tsc and eslin
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/lint-imports .ci/circles.toml
 	$(BIN)/python labextension/models.py check
 	$(BIN)/python labextension/build.py check
 

@@ -6,7 +6,7 @@ import threading
 from typing import Any, Protocol, cast
 
 from ..cancel import Cancel
-from ..display import cell_number
+from ..display.console import cell_number
 from ..errors import BuildError, Interrupted
 from ..request.options import BuildOptions
 from ..result import BuildResult

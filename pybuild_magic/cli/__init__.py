@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import NoReturn
 
 from ..errors import BuildError, Interrupted
 from ..request.flags import MisreadError
+from .messages import tell
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -49,16 +49,3 @@ def entry() -> NoReturn:
     code = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
-
-
-def spoken(text: str) -> str:
-    """Reword a text about the magics for the command."""
-    text = re.sub(r"^%env (?=\w+=)", "export ", text, flags=re.MULTILINE)
-    return re.sub(r"%%build\b", "pybuild build", re.sub(r"%build(?= -|`|$)", "pybuild build", text)).replace(
-        "%build ", "pybuild "
-    )
-
-
-def tell(text: str) -> None:
-    """Print a message that is not part of the result."""
-    print(spoken(text), file=sys.stderr, flush=True)

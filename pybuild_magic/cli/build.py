@@ -25,7 +25,7 @@ from ..request.options import BuildOptions
 from ..request.parse import options_from
 from ..request.table import OPTIONS
 from ..untrusted.printable import visible
-from . import tell
+from .messages import tell
 
 PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
 _OF_NOTEBOOKS = ("background", "into", "view")

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import UsageError, nearest
 from ..notebook.command import Syntax
 from ..request.flags import ParsedFlags
-from . import spoken
+from .messages import reword
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ def _answer(name: str, words: Sequence[str]) -> int:
     """Return a command that prints the answer of a `%build` command."""
     from ..notebook.commands import COMMANDS
 
-    if text := spoken(repr(COMMANDS[name](words))):
+    if text := reword(repr(COMMANDS[name](words))):
         print(text)
     return 0
 
@@ -113,7 +113,7 @@ def _completion(flags: ParsedFlags) -> int:
 def _complete(words: Sequence[str]) -> int:
     from .completion import candidates
 
-    print("\n".join(candidates(list(words))))
+    print("\n".join(candidates(list(words), {name: command.syntax for name, command in table().items()})))
     return 0
 
 
@@ -232,7 +232,7 @@ def _version() -> int:
 
 def _help(commands: dict[str, Command]) -> int:
     lines = ["pybuild COMMAND", "", "Builds Dockerfiles; runs, copies and inspects images.", ""]
-    lines += [f"  {name:<12}{spoken(command.doc)}" for name, command in commands.items()]
+    lines += [f"  {name:<12}{reword(command.doc)}" for name, command in commands.items()]
     lines += ["", "See pybuild COMMAND --help."]
     print("\n".join(lines))
     return 0
@@ -240,5 +240,5 @@ def _help(commands: dict[str, Command]) -> int:
 
 def _help_on(name: str, command: Command) -> int:
     lines = [f"pybuild {name} {command.syntax.line}".rstrip(), "", command.doc, *command.syntax.help_lines()]
-    print(spoken("\n".join(lines)))
+    print(reword("\n".join(lines)))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import UsageError
 from ..notebook.command import Syntax
 
@@ -33,17 +35,16 @@ def script(shell: str) -> str:
     return SCRIPTS[shell]
 
 
-def candidates(words: list[str]) -> list[str]:
+def candidates(words: list[str], commands: Mapping[str, Syntax]) -> list[str]:
     """Return completions for the last of `words` (those after `pybuild`), except files, which the shell completes."""
     from ..notebook.operands import complete_words
-    from .commands import table
 
-    commands, word = table(), words[-1] if words else ""
+    word = words[-1] if words else ""
     if len(words) < 2:
         return [name for name in commands if name.startswith(word)]
-    command = commands.get(words[0])
-    if command is None:
+    syntax = commands.get(words[0])
+    if syntax is None:
         return []
-    offer = complete_words(words[:-1], word, command.syntax)
+    offer = complete_words(words[:-1], word, syntax)
     before = word.removesuffix(offer.fragment)
     return [before + item.text for item in offer.items if item.kind not in ("file", "folder")]

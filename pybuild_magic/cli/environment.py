@@ -7,7 +7,7 @@ import shlex
 from ..environments.options import freeze_options_of, test_options_of
 from ..errors import UsageError
 from ..request.flags import ParsedFlags
-from . import tell
+from .messages import tell
 
 
 def environment(flags: ParsedFlags) -> int:

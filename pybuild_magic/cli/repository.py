@@ -6,7 +6,7 @@ from ..environments.repository.opening import repository_of
 from ..notebook.repository_command import listing, watched
 from ..request.flags import ParsedFlags
 from ..untrusted.printable import visible_lines
-from . import tell
+from .messages import tell
 
 
 def repository(flags: ParsedFlags) -> int:

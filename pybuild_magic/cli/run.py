@@ -17,7 +17,7 @@ from ..run.background import NotBegunError, find_run
 from ..run.image import is_failed_step
 from ..run.options import EXEC_FLAGS, WorkdirError
 from ..run.result import code_of_outcome
-from . import tell
+from .messages import tell
 
 NOT_STARTED = 125
 """The exit code of docker run for errors before the process has started."""

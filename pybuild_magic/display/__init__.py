@@ -19,24 +19,6 @@ if TYPE_CHECKING:
     from .service import Lines
 
 
-def asked_by_page() -> bool:
-    """Return whether the running cell was sent by a notebook page, which keeps its outputs in order.
-
-    Programs that run notebooks, such as nbconvert, send cells without an id, and their outputs are read as text.
-    """
-    ipython = sys.modules.get("IPython")
-    kernel = getattr(ipython.get_ipython() if ipython else None, "kernel", None)
-    parent: dict[str, Any] = kernel.get_parent() if kernel is not None else {}
-    return "cellId" in parent.get("metadata", {})
-
-
-def cell_number() -> int:
-    """Return the number of the running cell; 0 outside of IPython."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell.execution_count if shell else 0
-
-
 def open_progress(
     options: BuildOptions, cancel: Cancel, *, background: bool = False
 ) -> Plain | RawJson | Screen | NotebookProgress | None:

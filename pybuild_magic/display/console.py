@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 
 def in_kernel() -> bool:
@@ -33,3 +34,21 @@ def terminal_width() -> int:
 def in_color() -> bool:
     """Return whether a terminal has colours, and its user wants them."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def asked_by_page() -> bool:
+    """Return whether the running cell was sent by a notebook page, which keeps its outputs in order.
+
+    Programs that run notebooks, such as nbconvert, send cells without an id, and their outputs are read as text.
+    """
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython() if ipython else None, "kernel", None)
+    parent: dict[str, Any] = kernel.get_parent() if kernel is not None else {}
+    return "cellId" in parent.get("metadata", {})
+
+
+def cell_number() -> int:
+    """Return the number of the running cell; 0 outside of IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell.execution_count if shell else 0

@@ -10,8 +10,9 @@ from ..errors import BuildError, Interrupted
 from ..request.options import BuildOptions
 from ..status.messages import SolveStatus
 from ..status.trace import Trace
-from . import asked_by_page, fold
+from . import fold
 from .advice import advice
+from .console import asked_by_page
 
 if TYPE_CHECKING:
     from .markup import Markup

@@ -193,7 +193,7 @@ class BuildResult:
 
     def displayed(self) -> None:
         """Note that the running cell has displayed this result, and need not display it again as its value."""
-        from ..display import cell_number
+        from ..display.console import cell_number
 
         self._cell = cell_number()
 
@@ -203,7 +203,7 @@ class BuildResult:
         return BuildResult(self.request, summary, self.metadata, self.logs, self._contents, self._lines)
 
     def _ipython_display_(self) -> None:
-        from ..display import cell_number
+        from ..display.console import cell_number
 
         if not self._cell or self._cell != cell_number():
             raise NotImplementedError  # tells IPython to use the media types instead

@@ -29,7 +29,8 @@ def lines(commands: Mapping[str, Syntax]) -> Iterator[tuple[tuple[str, ...], Syn
 
 
 CELLS = dict(lines(COMMANDS))
-SHELLS = dict(lines({name: command.syntax for name, command in table().items()}))
+SYNTAXES = {name: command.syntax for name, command in table().items()}
+SHELLS = dict(lines(SYNTAXES))
 KNOWN: dict[str, Flag] = {
     flag.name: flag for syntax in (*CELLS.values(), *SHELLS.values(), targets) for flag in syntax.flags
 } | {"nosuch": Flag("nosuch", Kind.BOOL, "", "")}
@@ -97,7 +98,7 @@ def test_help_on_the_line_of_a_command(text: str, usage: str | None) -> None:
 
 @pytest.mark.parametrize("words", SHELLS, ids=" ".join)
 def test_a_shell_completes_the_flags_that_a_command_accepts(words: tuple[str, ...]) -> None:
-    assert named(candidates([*words, "--"])) == accepted(lambda rest: SHELLS[words].parse(rest, ""))
+    assert named(candidates([*words, "--"], SYNTAXES)) == accepted(lambda rest: SHELLS[words].parse(rest, ""))
 
 
 def test_bake_completes_the_flags_that_it_accepts() -> None:
