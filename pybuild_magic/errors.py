@@ -133,7 +133,7 @@ FAILED = "@failed"
 """The name of the state that the last failed step left; with `:` and an id, that of a particular step."""
 
 
-class LeftState(Protocol):
+class StepState(Protocol):
     """The file system that a failed step left behind."""
 
     @property
@@ -171,24 +171,24 @@ class RunError(BuildError):
         self.exit_code = exit_code
         self.step_ref = ""
         """The key under which the embedded builder keeps the step's file system; "" when it is not kept."""
-        self.state: LeftState | None = None
+        self.state: StepState | None = None
         """The kept file system for callers in Python, when the build was started by the package's own functions."""
 
     @property
     def files(self) -> Any:
         """The files as the step left them: a `FileTree`. Raises BuildError when they are not kept."""
-        return self._left().files
+        return self._kept_state().files
 
     def diff(self) -> Any:
         """Return the changes that the step made before it failed: a `Difference`."""
-        return self._left().diff()
+        return self._kept_state().diff()
 
     def run(self, *command: str, **arguments: Any) -> Any:
         """Run a process in the state that the step left, as `pybuild_magic.run` does, with the step's own settings."""
-        return self._left().run(*command, **arguments)
+        return self._kept_state().run(*command, **arguments)
 
     @property
-    def left_name(self) -> str:
+    def state_name(self) -> str:
         """The name of the kept state, usable wherever an image name is; "" when it was not kept."""
         return f"@{self.step_ref}" if self.step_ref else ""
 
@@ -208,7 +208,7 @@ class RunError(BuildError):
             hint="The embedded builder keeps up to 2 GB of a failed step; BuildKit keeps nothing.",
         )
 
-    def _left(self) -> LeftState:
+    def _kept_state(self) -> StepState:
         if self.state is None:
             raise self.not_kept()
         return self.state

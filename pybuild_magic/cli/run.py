@@ -13,7 +13,7 @@ from ..cancel import Cancel
 from ..errors import BuildError, UsageError
 from ..request.flags import MisreadError
 from ..run import Container, RunOptions, find_image, options_from, start_with
-from ..run.background import NotBegunError, find_run
+from ..run.background import NotStartedError, find_run
 from ..run.image import is_failed_step
 from ..run.options import EXEC_FLAGS, WorkdirError
 from ..run.result import code_of_outcome
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
         with embedded_builder().store.lease():
             image = find_image(rest[0], options.platform, pull=options.pull)
             return attached(Container(image, tuple(rest[1:]), options))
-    except NotBegunError as error:
+    except NotStartedError as error:
         tell(error.render())
         return error.code
     except BuildError as error:

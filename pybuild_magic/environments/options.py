@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..request.flags import Flag, Kind, ParsedFlags
-from ..request.rows import Given, Parse, Row, defaults_of, last_word, read_fields, row
+from ..request.rows import Parse, Row, RowInput, defaults_of, last_word, read_fields, row
 from ..run.options import FLAGS as RUN_FLAGS
 from ..run.options import RunOptions, options_of_flags
 
@@ -50,18 +50,18 @@ class TestOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _installer(name: str) -> Parse:
-    def parse(given: Given) -> str:
-        if not given.on:
-            return given.field
-        if given.field:
-            raise UsageError(f"--{given.field} and --{name} exclude each other.")
+    def parse(source: RowInput) -> str:
+        if not source.on:
+            return source.field
+        if source.field:
+            raise UsageError(f"--{source.field} and --{name} exclude each other.")
         return name
 
     return parse
 
 
-def _packages(given: Given) -> tuple[str, ...]:
-    return tuple(name for word in given.words for name in re.split(r"[\s,]+", word) if name)
+def _packages(source: RowInput) -> tuple[str, ...]:
+    return tuple(name for word in source.words for name in re.split(r"[\s,]+", word) if name)
 
 
 def _seconds(value: str) -> float:
@@ -79,7 +79,7 @@ FREEZE_FLAGS: tuple[Row, ...] = (
     row("conda", _BOOL, "", "Install with micromamba what conda installed here", "installer", _installer("conda")),
     row("lock", _ONE, "FILE", "The form of the lock: requirements.txt, the default, or pylock.toml", choices=LOCKS),
     row("no-hashes", _BOOL, "", "Lock only versions, without the digests of files", "hashes",
-        lambda given: not given.on),
+        lambda source: not source.on),
     row("notebook", _MANY, "NB.ipynb", "Keep only what this notebook or script imports, and its dependencies"),
     row("only-imports", _BOOL, "", "Keep only what the code of this notebook imports, and its dependencies"),
     row("pip", _BOOL, "", "Install with pip", "installer", _installer("pip")),

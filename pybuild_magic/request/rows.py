@@ -10,7 +10,7 @@ import msgspec
 from .flags import Flag, Kind, truth
 
 
-class Given(msgspec.Struct, frozen=True):
+class RowInput(msgspec.Struct, frozen=True):
     """The input from which a row reads the value of its field."""
 
     words: Sequence[str]
@@ -30,7 +30,7 @@ class Given(msgspec.Struct, frozen=True):
         return truth(self.last, "It")
 
 
-Parse = Callable[[Given], Any]
+Parse = Callable[[RowInput], Any]
 """From words to the value of the field. Raises UsageError."""
 
 
@@ -64,15 +64,15 @@ def field_of(name: str) -> str:
 
 def each_word(read: Callable[[str], Any]) -> Parse:
     """Return a Parse that reads every word by itself."""
-    return lambda given: tuple(read(word) for word in given.words)
+    return lambda source: tuple(read(word) for word in source.words)
 
 
 def last_word(read: Callable[[str], Any]) -> Parse:
     """Return a Parse that reads the last word."""
-    return lambda given: read(given.last)
+    return lambda source: read(source.last)
 
 
-PARSE: Mapping[Kind, Parse] = {Kind.BOOL: lambda given: given.on, Kind.ONE: last_word(str), Kind.MANY: each_word(str)}
+PARSE: Mapping[Kind, Parse] = {Kind.BOOL: lambda source: source.on, Kind.ONE: last_word(str), Kind.MANY: each_word(str)}
 """The Parse of each kind that takes words as they are."""
 
 
@@ -92,5 +92,5 @@ def read_fields(
     for row in rows:
         words = values.get(row.name, ())
         if words or any(environ.get(name) for name in row.variables):
-            fields[row.field] = row.parse(Given(words, environ, fields.get(row.field, defaults.get(row.field))))
+            fields[row.field] = row.parse(RowInput(words, environ, fields.get(row.field, defaults.get(row.field))))
     return fields

@@ -16,7 +16,7 @@ from .flags import Kind
 from .outputs import loaded, parse_output, pushed
 from .parts import Compile, unsent
 from .progress import PROGRESS
-from .rows import PARSE, Given, Parse, Row, each_word, field_of
+from .rows import PARSE, Parse, Row, RowInput, each_word, field_of
 from .values import (
     attestation,
     parse_build_args,
@@ -59,11 +59,11 @@ def _names(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _pairs(flag: str, *, bare: bool = False) -> Parse:
-    return lambda given: dict(parse_pair(word, flag, bare=bare) for word in given.words)
+    return lambda source: dict(parse_pair(word, flag, bare=bare) for word in source.words)
 
 
-def _platforms(given: Given) -> tuple[str, ...]:
-    return _names(given.words or [given.environ["DOCKER_DEFAULT_PLATFORM"]])
+def _platforms(source: RowInput) -> tuple[str, ...]:
+    return _names(source.words or [source.environ["DOCKER_DEFAULT_PLATFORM"]])
 
 
 def _show_text(value: object) -> Iterable[str]:
@@ -117,19 +117,19 @@ def _shorthand(name: str, kind: Kind, metavar: str, doc: str, field: str, parse:
 
 OPTIONS: tuple[Option, ...] = (
     _option("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping", parts.add_hosts, field="add_hosts",
-            parse=lambda given: tuple(parse_host(host) for word in given.words for host in word.split(",")),
+            parse=lambda source: tuple(parse_host(host) for word in source.words for host in word.split(",")),
             show=lambda hosts: [f"{host}={address}" for host, address in hosts]),
     _option("allow", _MANY, "ENTITLEMENT", "Allow an extra privileged entitlement, such as network.host", parts.allow),
     _option("annotation", _MANY, "KEY=VALUE", "Add an annotation to the image", parts.annotate,
             field="annotations"),
     _option("attest", _MANY, "type=TYPE,...", "Attestation parameters", parts.attests, field="attests"),
     _shorthand("provenance", _ONE, "MODE", "Shorthand for --attest=type=provenance", "attests",
-               lambda given: (*given.field, attestation("provenance", given.last))),
+               lambda source: (*source.field, attestation("provenance", source.last))),
     _shorthand("sbom", _ONE, "MODE", "Shorthand for --attest=type=sbom", "attests",
-               lambda given: (*given.field, attestation("sbom", given.last))),
+               lambda source: (*source.field, attestation("sbom", source.last))),
     _option("build-arg", _MANY, "KEY[=VALUE]", "Set a build-time variable; without a value, from the environment",
             parts.build_args, field="build_args", variables=("SOURCE_DATE_EPOCH",),
-            parse=lambda given: dict(parse_build_args(given.words, given.environ)), show=_show_pairs),
+            parse=lambda source: dict(parse_build_args(source.words, source.environ)), show=_show_pairs),
     _option("build-context", _MANY, "NAME=PATH",
             "Additional build context: path, URL, docker-image://, oci-layout://", parts.build_contexts,
             field="build_contexts", parse=_pairs("--build-context"),
@@ -141,9 +141,9 @@ OPTIONS: tuple[Option, ...] = (
     _option("cache-to", _MANY, "DEST", "Cache export destination", parts.cache_to,
             parse=each_word(lambda word: parse_cache(word, "--cache-to"))),
     _option("call", _ONE, "METHOD", "build, check, outline or targets; METHOD,format=json for JSON", parts.call,
-            parse=lambda given: parse_call(given.last or "build"), show=_show_unless("build")),
+            parse=lambda source: parse_call(source.last or "build"), show=_show_unless("build")),
     _shorthand("check", _BOOL, "", "Shorthand for --call=check", "call",
-               lambda given: parse_call("check") if given.on else given.field),
+               lambda source: parse_call("check") if source.on else source.field),
     _option("cgroup-parent", _ONE, "CGROUP", "Parent cgroup of RUN instructions", parts.cgroup_parent),
     _option("file", _ONE, "PATH", "Name of the Dockerfile", parts.dockerfile, short="f"),
     _option("iidfile", _ONE, "PATH", "Write the image ID to a file", parts.iidfile),
@@ -156,14 +156,14 @@ OPTIONS: tuple[Option, ...] = (
             choices=("default", "none", "host"), show=_show_unless("default")),
     _option("no-cache", _BOOL, "", "Do not use the cache", parts.no_cache),
     _option("no-cache-filter", _MANY, "STAGE", "Do not use the cache for these stages", unsent,
-            parse=lambda given: _names(given.words)),
+            parse=lambda source: _names(source.words)),
     _option("output", _MANY, "type=TYPE,dest=PATH,...", "Destination of the result; a bare path means local",
             parts.outputs, field="outputs", short="o",
-            parse=lambda given: tuple(parse_output(word) for word in given.words if word)),
+            parse=lambda source: tuple(parse_output(word) for word in source.words if word)),
     _shorthand("push", _BOOL, "", "Shorthand for --output=type=registry", "outputs",
-               lambda given: pushed(given.field) if given.on else given.field),
+               lambda source: pushed(source.field) if source.on else source.field),
     _shorthand("load", _BOOL, "", "Shorthand for --output=type=docker", "outputs",
-               lambda given: loaded(given.field) if given.on else given.field),
+               lambda source: loaded(source.field) if source.on else source.field),
     _option("platform", _MANY, "OS/ARCH", "Target platform", parts.platforms, field="platforms",
             variables=("DOCKER_DEFAULT_PLATFORM",), parse=_platforms, show=lambda names: _show_text(",".join(names))),
     _option("policy", _MANY, "filename=PATH,...", "Source policy", unsent, field="policies"),
@@ -175,7 +175,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("secret", _MANY, "id=ID[,src=PATH|env=VAR]", "Secret to expose to the build", unsent, field="secrets",
             parse=each_word(parse_secret), show=lambda secrets: map(secret_line, secrets)),
     _option("shm-size", _ONE, "BYTES", "Size of /dev/shm of RUN instructions", parts.shm_size,
-            parse=lambda given: parse_size(given.last or "0", "--shm-size")),
+            parse=lambda source: parse_size(source.last or "0", "--shm-size")),
     _option("ssh", _MANY, "default|ID[=SOCKET]", "SSH agent to expose to the build", unsent,
             parse=each_word(parse_ssh), show=lambda sources: map(ssh_line, sources)),
     _option("tag", _MANY, "NAME[:TAG]", "Name of the image", parts.tags, short="t", field="tags"),
@@ -189,7 +189,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("dry-run", _BOOL, "", "Show the request and the docker command, without building", unsent,
             notebook=True, show=_hide),
     _option("into", _ONE, "NAME", "Store the BuildResult, or the handle of --background, in this variable", unsent,
-            notebook=True, parse=lambda given: parse_variable(given.last), show=_hide),
+            notebook=True, parse=lambda source: parse_variable(source.last), show=_hide),
     _option("view", _ONE, "TAB", "The tab to open first, such as layers", unsent,
             notebook=True, choices=TABS, show=_hide),
 )  # fmt: skip

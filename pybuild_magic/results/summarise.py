@@ -88,7 +88,7 @@ def summarise_failure(
         error_line=where.start if where else 0,
         error_end=max(where.start, where.end) if where else 0,
         canceled=isinstance(error, Interrupted),
-        kept=error.left_name if isinstance(error, RunError) else "",
+        kept=error.state_name if isinstance(error, RunError) else "",
     )
 
 

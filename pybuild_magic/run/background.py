@@ -25,7 +25,7 @@ from ..errors import BuildError, Interrupted, UsageError
 from ..untrusted.printable import visible
 from . import door
 from .container import Show, command_of
-from .host import Begun, HostRequest
+from .host import HostRequest, StartReport
 from .image import find_image
 from .log import Piece, read_log
 from .options import RunOptions, environment, options_of
@@ -144,11 +144,11 @@ def start_with(
             os.close(lock)
     if answer.error:
         record.remove()
-        raise NotBegunError(answer.error, hint=answer.hint, code=answer.code)
+        raise NotStartedError(answer.error, hint=answer.hint, code=answer.code)
     return BackgroundRun(record)
 
 
-class NotBegunError(BuildError):
+class NotStartedError(BuildError):
     """A run in the background could not be started; `code` is the exit code of `docker run` for the reason."""
 
     def __init__(self, message: str, *, hint: str = "", code: int = 125) -> None:
@@ -156,7 +156,7 @@ class NotBegunError(BuildError):
         self.code = code
 
 
-def _host(record: Record, lock: int, request: bytes, *, is_watched: bool) -> Begun:
+def _host(record: Record, lock: int, request: bytes, *, is_watched: bool) -> StartReport:
     """Start the process that hosts a run, and return how the run began."""
     owner = os.pidfd_open(os.getpid()) if is_watched else -1
     faults = record.directory / "faults"
@@ -183,10 +183,10 @@ def _host(record: Record, lock: int, request: bytes, *, is_watched: bool) -> Beg
     # Wait for the host, which may end while this process goes on, so that it does not stay as a zombie.
     threading.Thread(target=host.wait, name="pybuild-host", daemon=True).start()
     try:
-        return msgspec.json.decode(answer, type=Begun)
+        return msgspec.json.decode(answer, type=StartReport)
     except msgspec.DecodeError:
         last_line = faults.read_text("utf-8", "replace").strip().splitlines()[-1:]
-        return Begun(f"The process that hosts the run has died{''.join(f': {line}' for line in last_line)}.")
+        return StartReport(f"The process that hosts the run has died{''.join(f': {line}' for line in last_line)}.")
 
 
 def find_run(name: str) -> BackgroundRun:

@@ -17,7 +17,7 @@ import msgspec
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, Output, RunOutcome, RunSpec, SandboxMount
 from ..builders.embedded.sandbox.limits import Limits
-from ..builders.embedded.sandbox.spec import Given
+from ..builders.embedded.sandbox.spec import ContainerEdits
 from ..cancel import Cancel
 from ..errors import Interrupted, UsageError
 from ..llb.ops import MountType, NetMode
@@ -318,9 +318,9 @@ def command_of(
     return words
 
 
-def _devices(options: RunOptions) -> Given:
+def _devices(options: RunOptions) -> ContainerEdits:
     if not options.devices and not options.gpus:
-        return Given()
+        return ContainerEdits()
     from ..builders.embedded.sandbox.cdi import Machine
 
     return Machine().resolve(options.devices, options.gpus)

@@ -40,7 +40,7 @@ class HostRequest(msgspec.Struct, frozen=True):
     script: str | None = None
 
 
-class Begun(msgspec.Struct, frozen=True):
+class StartReport(msgspec.Struct, frozen=True):
     """How a run began: `error` is "", or the reason why it did not; `code` is then the exit code of `docker run`."""
 
     error: str = ""
@@ -85,19 +85,19 @@ class Host:
     def _note(self, spec: RunSpec) -> None:
         self.spec = spec
 
-    def begin(self) -> Begun:
+    def begin(self) -> StartReport:
         """Start the process, and wait until it has begun or has failed to."""
         self.thread.start()
         self.hold.started.wait()
         if self.hold.failed or (self.spec is None) or self.error is not None:
             self.thread.join()
             if self.outcome is not None:
-                return Begun(self.outcome.error, code=self.outcome.exit_code)
+                return StartReport(self.outcome.error, code=self.outcome.exit_code)
             error = self.error
-            return Begun(error.message, error.hint) if isinstance(error, BuildError) else Begun(repr(error))
+            return StartReport(error.message, error.hint) if isinstance(error, BuildError) else StartReport(repr(error))
         if self.hold.warnings:
             self.record.write(msgspec.structs.replace(self.record.info, warnings=self.hold.warnings))
-        return Begun()
+        return StartReport()
 
     def serve(self) -> None:
         """Answer requests until the process has ended."""

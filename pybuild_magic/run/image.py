@@ -43,14 +43,14 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
     """Return the image that `ref` stands for.
 
     It is a name, `oci-layout://PATH`, a path of a layout or an archive, or a result. `@failed`, an error, or an error's
-    `left_name` stand for the files that a failed step left. An image that is not in the store is pulled. The caller
+    `state_name` stand for the files that a failed step left. An image that is not in the store is pulled. The caller
     holds a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
     if isinstance(ref, RunError):
         if not ref.step_ref:
             raise ref.not_kept()
-        ref = ref.left_name
+        ref = ref.state_name
     if is_failed_step(ref):
         return _of_step(embedded_builder().failed.find("" if ref == FAILED else ref.removeprefix("@")))
     if not isinstance(ref, str):

@@ -13,7 +13,7 @@ import msgspec
 from ..errors import UsageError
 from ..portable import user_path
 from ..request.flags import Kind, ParsedFlags, parse_flags
-from ..request.rows import PARSE, Given, Parse, Row, defaults_of, field_of, last_word, read_fields
+from ..request.rows import PARSE, Parse, Row, RowInput, defaults_of, field_of, last_word, read_fields
 from ..request.values import Ulimit, parse_host, parse_size, parse_ulimit
 from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
 
@@ -196,9 +196,9 @@ def _flag(
 def _more(read: Callable[[str], Any]) -> Parse:
     """Return a parser that adds each word to a field that other flags may share, as `-v` and `--mount` do."""
 
-    def parse(given: Given) -> tuple[Any, ...]:
-        items = tuple(map(read, given.words))  # before the field is read: a flag that is always refused has none
-        return (*given.field, *items)
+    def parse(source: RowInput) -> tuple[Any, ...]:
+        items = tuple(map(read, source.words))  # before the field is read: a flag that is always refused has none
+        return (*source.field, *items)
 
     return parse
 

@@ -155,7 +155,7 @@ def run(task: dict) -> dict:
 
 def background(task: dict) -> dict:
     """Begin a process, start others beside it, and stop it; then kill the host of one."""
-    from pybuild_magic.run.background import NotBegunError
+    from pybuild_magic.run.background import NotStartedError
 
     image = task["dockerfile"].split()[1]
     try:
@@ -170,7 +170,7 @@ def background(task: dict) -> dict:
         code = going.stop()
         try:
             absent = str(pybuild_magic.run.start(image, "/no/program"))
-        except NotBegunError as error:
+        except NotStartedError as error:
             absent = str(error.code)
         before = {*Path("/proc").glob("[0-9]*")}
         pybuild_magic.run.start(image, "sleep", "4343")

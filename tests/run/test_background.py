@@ -17,7 +17,7 @@ import pybuild_magic
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.errors import BuildError, StoreError, UsageError
 from pybuild_magic.run import BackgroundRun, options_from, run, start
-from pybuild_magic.run.background import NotBegunError, find_run, list_runs
+from pybuild_magic.run.background import NotStartedError, find_run, list_runs
 from pybuild_magic.run.log import LogWriter, last_lines, read_log
 from pybuild_magic.run.named import list_volumes, prune_volumes, remove_volume
 from pybuild_magic.store.collect import collect_garbage
@@ -90,7 +90,7 @@ def test_one_more_process_may_do_no_more_than_the_first() -> None:
 
 
 def test_what_cannot_begin_is_told_at_once() -> None:
-    with pytest.raises(NotBegunError, match="executable file not found") as caught:
+    with pytest.raises(NotStartedError, match="executable file not found") as caught:
         start("busybox", "no-such-program", name="never")
     assert caught.value.code == 127
     with pytest.raises(BuildError, match="unable to find user"):
@@ -100,7 +100,7 @@ def test_what_cannot_begin_is_told_at_once() -> None:
 
 def test_a_name_is_taken_as_long_as_the_run_goes_on() -> None:
     first = start("busybox", "sleep", "1000", name="one")
-    with pytest.raises(UsageError, match="There is a run one already"):
+    with pytest.raises(UsageError, match="There is already a run one"):
         start("busybox", "sleep", "1000", name="one")
     first.stop(0)
     assert start("busybox", "sleep", "1000", name="one").running

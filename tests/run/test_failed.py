@@ -130,7 +130,7 @@ def test_a_page_shows_the_files_of_the_step_that_its_card_is_about(monkeypatch: 
     for number in range(2):
         with pytest.raises(RunError) as caught:
             build(f"FROM busybox\nRUN echo {number} > /number; rm /bin/ls; exit 1", "-", progress="quiet")
-        names.append(caught.value.left_name)
+        names.append(caught.value.state_name)
         assert run(names[0], "cat", "/number").text == "0\n"
     with pytest.raises(NeedsKeyError):
         service.answer("", "failed_files", {"ref": names[0]})

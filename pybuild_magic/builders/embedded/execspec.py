@@ -15,7 +15,7 @@ from ...store import Store
 from .files.contenthash import WHOLE, content_digest
 from .sandbox import RunSpec, SandboxMount
 from .sandbox.cdi import Machine
-from .sandbox.spec import Given
+from .sandbox.spec import ContainerEdits
 from .snapshot import Snapshot
 
 
@@ -70,10 +70,10 @@ class ExecSpec:
                 readonly_root=root.readonly,
             )
 
-    def _devices(self) -> Given:
+    def _devices(self) -> ContainerEdits:
         """Return the process's devices. Raises UsageError for a required device that does not exist."""
         if not self._op.devices:
-            return Given()
+            return ContainerEdits()
         machine = Machine()
         known = machine.names
         return machine.resolve(

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ....errors import UsageError, nearest
-from .spec import Given, Hook, SandboxMount
+from .spec import ContainerEdits, Hook, SandboxMount
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 """The directories of specifications; those in the second take precedence."""
@@ -71,7 +71,7 @@ class Machine:
 
     def __init__(self, root: Path = Path("/"), directories: Sequence[str] = ()) -> None:
         self._root = root
-        self._devices: dict[str, Given] = {}
+        self._devices: dict[str, ContainerEdits] = {}
         for directory in directories or DIRECTORIES:
             for path in sorted(Path(directory).glob("*")):
                 if path.suffix in (".json", ".yaml", ".yml"):
@@ -82,9 +82,9 @@ class Machine:
         """The names of devices, such as `nvidia.com/gpu=0`."""
         return list(self._devices)
 
-    def resolve(self, devices: Sequence[str], gpus: str = "") -> Given:
+    def resolve(self, devices: Sequence[str], gpus: str = "") -> ContainerEdits:
         """Return the devices that `--device` and `--gpus` ask for. Raises UsageError for a missing device."""
-        edits = Given()
+        edits = ContainerEdits()
         for device in devices:
             edits += self._path(device) if device.startswith("/") else self._named(device)
         return edits + self._gpus(gpus) if gpus else edits
@@ -94,7 +94,7 @@ class Machine:
             edits = _edits(device.container_edits) + _edits(spec.container_edits)
             self._devices[f"{spec.kind}={device.name}"] = edits
 
-    def _named(self, name: str) -> Given:
+    def _named(self, name: str) -> ContainerEdits:
         if name not in self._devices:
             suggestion = nearest(name, self.names)
             known = (
@@ -109,7 +109,7 @@ class Machine:
             )
         return edits
 
-    def _path(self, value: str) -> Given:
+    def _path(self, value: str) -> ContainerEdits:
         """Return the devices of `PATH[:PATH IN THE SANDBOX[:rwm]]`; for a directory, those in it."""
         source, _, rest = value.partition(":")
         target, _, permissions = rest.partition(":")
@@ -122,12 +122,12 @@ class Machine:
         path = Path(source)
         if path.is_dir():
             nodes = [device for device in sorted(path.rglob("*")) if _is_device(device)]
-            return Given(tuple(_node(device, f"{target}/{device.relative_to(path)}") for device in nodes))
+            return ContainerEdits(tuple(_node(device, f"{target}/{device.relative_to(path)}") for device in nodes))
         if not _is_device(path):
             raise UsageError(f"--device {value}: {source} is not a device of this machine.")
-        return Given((_node(path, target),))
+        return ContainerEdits((_node(path, target),))
 
-    def _gpus(self, value: str) -> Given:
+    def _gpus(self, value: str) -> ContainerEdits:
         """Parse `all`, a number of GPUs, or `device=NAME,...`."""
         kinds = dict.fromkeys(name.partition("=")[0] for name in self.names if name.partition("=")[0].endswith("/gpu"))
         requested = value.strip('"').removeprefix("count=")
@@ -147,10 +147,12 @@ class Machine:
             )
         chosen = numbered if requested in ("all", "-1") else _chosen(requested, numbered, "nvidia")
         selected = [path for path in nodes if path.name in chosen or path.name not in numbered]
-        return Given((*(_node(path, f"{_DEV}/{path.name}") for path in selected), *self._driver()), self._search())
+        return ContainerEdits(
+            (*(_node(path, f"{_DEV}/{path.name}") for path in selected), *self._driver()), self._search()
+        )
 
-    def _sum(self, names: Sequence[str]) -> Given:
-        return sum((self._named(name) for name in names), Given())
+    def _sum(self, names: Sequence[str]) -> ContainerEdits:
+        return sum((self._named(name) for name in names), ContainerEdits())
 
     def _driver(self) -> Iterator[SandboxMount]:
         """Yield the driver's libraries and its program; of each name the first."""
@@ -180,7 +182,7 @@ def _chosen(requested: str, numbered: Sequence[str], prefix: str) -> list[str]:
     return [f"{prefix}{name}" for name in requested.removeprefix("device=").split(",")]
 
 
-def _edits(edits: _Edits) -> Given:
+def _edits(edits: _Edits) -> ContainerEdits:
     nodes = [_node(Path(node.host_path or node.path), node.path) for node in edits.device_nodes or ()]
     mounts = [
         SandboxMount(mount.container_path, source=Path(mount.host_path), readonly="rw" not in mount.options)
@@ -191,7 +193,7 @@ def _edits(edits: _Edits) -> Given:
     ]
     skipped = tuple(f"{hook.hook_name} {hook.path}" for hook in edits.hooks or () if hook.hook_name not in _BEFORE)
     groups = tuple(number for number in edits.additional_gids or () if number > 0)
-    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups, skipped)
+    return ContainerEdits((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups, skipped)
 
 
 def _node(path: Path, target: str) -> SandboxMount:

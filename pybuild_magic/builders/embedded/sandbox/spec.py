@@ -61,7 +61,7 @@ class Hook(msgspec.Struct, frozen=True):
     env: tuple[str, ...] = ()
 
 
-class Given(msgspec.Struct, frozen=True):
+class ContainerEdits(msgspec.Struct, frozen=True):
     """The devices of a process, and what comes with them."""
 
     mounts: tuple[SandboxMount, ...] = ()
@@ -71,8 +71,8 @@ class Given(msgspec.Struct, frozen=True):
     unrun: tuple[str, ...] = ()
     """The hooks that it would need and nothing runs, each with its point."""
 
-    def __add__(self, other: Given) -> Given:
-        return Given(
+    def __add__(self, other: ContainerEdits) -> ContainerEdits:
+        return ContainerEdits(
             self.mounts + other.mounts,
             self.env + other.env,
             self.hooks + other.hooks,
