@@ -212,7 +212,9 @@ export function logsTab(view: View): Panel {
     const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - HEIGHT;
     const [top, count] = [lineAt(rowsAbove, Math.floor(box.scrollTop / HEIGHT)), lines.length];
     const isAbove = top < (lines.places.get(vertex.digest)?.first ?? 0) + log.head.length;
+    const wasFound = matches.length > 0;
     choose();
+    if (matches.length && !wasFound) return; // what was searched for is in the lines that have come, and in sight
     if (isAtEnd) return toEnd(vertex);
     // New lines above those in sight must not move them.
     box.scrollTop = (rowsAbove[isAbove ? top : top + lines.length - count] ?? 0) * HEIGHT;
