@@ -16,7 +16,7 @@ import msgspec
 from ..cancel import checkpoint
 from ..errors import StoreError
 from .entry import DIR, HARDLINK, OPAQUE_WHITEOUT, SYMLINK, WHITEOUT_PREFIX, Entry
-from .links import MAX_LINKS, follow_links
+from .links import MAX_LINKS, LinkLoopError, follow_links
 
 _SETGID = 0o2000
 
@@ -243,7 +243,10 @@ def _find(root: Root, path: str, links: list[TreeNode] | None = None) -> TreeNod
             links.append(node)
         return node.entry.link
 
-    return _at(root, follow_links(path, link_of, follow_last=links is not None))
+    try:
+        return _at(root, follow_links(path, link_of, follow_last=links is not None))
+    except LinkLoopError:
+        raise _loop(path) from None
 
 
 def _at(root: Root, path: str) -> TreeNode | None:
@@ -256,7 +259,12 @@ def _at(root: Root, path: str) -> TreeNode | None:
 def _check_links(count: int, path: str) -> None:
     checkpoint()
     if count > MAX_LINKS:
-        raise StoreError(f'"/{path}" in a layer leads through too many symbolic links.')
+        raise _loop(path)
+
+
+def _loop(path: str) -> StoreError:
+    """Return the error for a layer that cannot be unpacked; a LinkLoopError is for paths that a Dockerfile names."""
+    return StoreError(f'"/{path}" in a layer leads through too many symbolic links.')
 
 
 def _borrow(below: Root, root: Root, node: TreeNode) -> None:
