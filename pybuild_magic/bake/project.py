@@ -53,12 +53,12 @@ class Project:
         document: Document = {}
         for name, text in files:
             for part in _documents(text, name):
-                wanted = _wanted(fill(part, environ, ""), name)
-                self._include(wanted, folder, environ, (*included, name))
-                services = _section(wanted, "services")
+                selected = _selected(fill(part, environ, ""), name)
+                self._include(selected, folder, environ, (*included, name))
+                services = _section(selected, "services")
                 for service in list(services):
                     self._extend(services, service, folder, name, environ, ())
-                document = _merge(document, wanted, ())
+                document = _merge(document, selected, ())
         return document
 
     def _include(self, document: Document, folder: str, environ: Mapping[str, str], included: tuple[str, ...]) -> None:
@@ -126,7 +126,7 @@ class Project:
     def _raw(self, name: str, environ: Mapping[str, str]) -> Document:
         document: Document = {}
         for part in _documents(self._text(name), name):
-            document = _merge(document, _wanted(fill(part, environ, ""), name), ())
+            document = _merge(document, _selected(fill(part, environ, ""), name), ())
         return document
 
     def _text(self, name: str) -> str:
@@ -186,16 +186,16 @@ def _project_name(files: Sequence[tuple[str, str]]) -> str:
     return _DEFAULT_PROJECT
 
 
-def _wanted(document: Document, name: str) -> Document:
+def _selected(document: Document, name: str) -> Document:
     """Return what a build depends on."""
-    wanted = {key: document[key] for key in _SECTIONS if document.get(key) is not None}
-    services = _section(wanted, "services", name)
-    wanted["services"] = {
+    selected = {key: document[key] for key in _SECTIONS if document.get(key) is not None}
+    services = _section(selected, "services", name)
+    selected["services"] = {
         service: {key: body[key] for key in _FIELDS if key in body} if isinstance(body, dict) else {}
         for service, body in services.items()
     }
-    wanted["secrets"] = _section(wanted, "secrets", name)
-    return wanted
+    selected["secrets"] = _section(selected, "secrets", name)
+    return selected
 
 
 def _section(document: Document, key: str, name: str = "") -> Document:

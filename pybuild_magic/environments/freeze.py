@@ -215,14 +215,16 @@ def _installers(
     installer: str, options: FreezeOptions, locked: Lock, chosen: TargetPython, settings: Configuration
 ) -> dict[str, str]:
     """Return the requirements of the installers that a base does not bring, by name."""
-    wanted = {"uv": "uv"} if installer == "uv" else {}
+    requirements = {"uv": "uv"} if installer == "uv" else {}
     # uv builds no wheels without installing them.
     if options.lock == pylock.NAME and (installer == "pip" or locked.fetched(built=True)):
-        wanted["pip"] = pylock.INSTALLER
-    if not wanted:
+        requirements["pip"] = pylock.INSTALLER
+    if not requirements:
         return {}
     with closing(Indexes(settings)) as indexes:
-        locks = {name: lock(complete({}, (text,), chosen, indexes), chosen, indexes) for name, text in wanted.items()}
+        locks = {
+            name: lock(complete({}, (text,), chosen, indexes), chosen, indexes) for name, text in requirements.items()
+        }
     return {name: alone.lines(built=False, hashes=options.hashes) for name, alone in locks.items()}
 
 

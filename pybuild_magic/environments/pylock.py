@@ -28,7 +28,7 @@ def text(locked: Iterable[Locked], target: TargetPython) -> str:
             "environments": [places],
             "requires-python": f"=={target.python}.*",
             "created-by": "pybuild_magic",
-            "packages": [_package(one) for one in locked],
+            "packages": [_package(distribution) for distribution in locked],
         }
     )
 

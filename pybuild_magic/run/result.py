@@ -19,7 +19,7 @@ NOT_A_PROGRAM = 255
 
 
 NO_WORKDIR = 125
-"""The exit code of `docker run` where the working directory is none."""
+"""The exit code of `docker run` when the working directory is not a directory."""
 
 
 def code_of(code: int, error: str) -> int:

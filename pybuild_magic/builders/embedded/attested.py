@@ -77,22 +77,22 @@ class AttestedBuild:
 
         capture = Capture()
         capture.add([edge], self._solver.revision)
-        capture.add(origin.asked.edges, self._solver.revision)
-        images = origin.asked.images
+        capture.add(origin.scope.edges, self._solver.revision)
+        images = origin.scope.images
         if len(self._targets) > 1:
             images = for_platform(images, target.platform, [other.platform for other in self._targets])
         for image in images:
             capture.add_image(image)
         facts = BuildFacts(
-            attrs=origin.asked.attrs,
+            attrs=origin.scope.attrs,
             capture=capture,
             edge=edge,
             source=origin.source,
             snapshots=self._solver.snapshots,
             invocation=self._request.ref,
             started=self._started,
-            frontend=origin.asked.frontend,
-            complete=not origin.asked.has_inputs,
+            frontend=origin.scope.frontend,
+            complete=not origin.scope.has_inputs,
             read=_read_op if any(node.sent for node in walk(edge)) else None,
         )
         return provenance(facts, options)

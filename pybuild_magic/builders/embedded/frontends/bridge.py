@@ -30,13 +30,13 @@ from ...proto import ops_pb2 as pb
 from ...proto.session_pb2 import Stat
 from ..snapshot import Snapshot
 from . import capabilities
-from .asked import Asked
 from .containers import Containers, Grounds
 from .definition import Definition, definition_of, parse, source_range
 from .layouts import Layouts
 from .lines import source_of
 from .result import DefinitionError, FrontendResult, Origin
 from .returned import message_of, result_of
+from .scope import Scope
 
 MAX_MESSAGE = 16 << 20
 """The most bytes of a message, as in containerd's and BuildKit's gRPC servers."""
@@ -80,7 +80,7 @@ class Gateway(Protocol):
         """Show a warning of the front end, about a vertex of its LLB if that is known."""
         ...
 
-    def frontend(self, asked: Asked, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+    def frontend(self, scope: Scope, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
         """Ask another front end on behalf of one. Raises BuildError."""
         ...
 
@@ -88,9 +88,9 @@ class Gateway(Protocol):
 class Bridge:
     """The service for one front end. `result` is what the front end returned; `failure` is its error."""
 
-    def __init__(self, gateway: Gateway, asked: Asked, inputs: Mapping[str, pb.Definition]) -> None:
+    def __init__(self, gateway: Gateway, scope: Scope, inputs: Mapping[str, pb.Definition]) -> None:
         self._gateway = gateway
-        self._asked = asked
+        self._scope = scope
         self._inputs = dict(inputs)
         self._lock = threading.Lock()
         self._solving = threading.Lock()
@@ -195,15 +195,15 @@ class Bridge:
             )
         step_name = name or f"resolve image config for {ref}"
         image = self._gateway.resolve(ref, platforms.normalise(target), step_name)
-        self._asked.add_image(image, target if platform.OS else None)
+        self._scope.add_image(image, target if platform.OS else None)
         return image
 
     def _solve(self, request: gw.SolveRequest) -> gw.SolveResponse:
         if getattr(request.Definition, "def"):
             edge = self._load(request.Definition)
-            origin = Origin(self._asked, partial(source_of, request.Definition.Source, self._gateway.layouts.place))
+            origin = Origin(self._scope, partial(source_of, request.Definition.Source, self._gateway.layouts.place))
             if edge is not None:
-                self._asked.solved(edge)
+                self._scope.solved(edge)
             ref = self._add(edge, origin, request.Definition)
             result = gw.Result(ref=ref)
             if request.Evaluate:
@@ -212,7 +212,7 @@ class Bridge:
             inputs = {name: self._load(definition) for name, definition in request.FrontendInputs.items()}
             with self._solving:
                 solved = self._gateway.frontend(
-                    self._asked,
+                    self._scope,
                     request.Frontend,
                     dict(request.FrontendOpt),
                     {name: edge for name, edge in inputs.items() if edge is not None},

@@ -187,9 +187,9 @@ class _Container:
         """Start a process."""
         op = self._with(request)
         self._check(Edge(Node(op)))
-        if len(self._processes) >= _MAX_PROCESSES:
-            raise DefinitionError(f"a container of a front end has more than {_MAX_PROCESSES} processes")
         with self._lock:
+            if len(self._processes) >= _MAX_PROCESSES:
+                raise DefinitionError(f"a container of a front end has more than {_MAX_PROCESSES} processes")
             if self._cancel.cancelled:
                 raise GrpcError(NOT_FOUND, f'container "{request.ContainerID}" previously released or not created')
             first = self._first
@@ -278,9 +278,9 @@ class _Process:
         """`awaited` tells whether others wait until it has begun."""
         self._send = send
         self._terminal = _TERMINAL if request.Tty else None
-        self._wanted = set(request.Fds)
+        self._streams = set(request.Fds)
         self._input, self._source = -1, -1
-        if 0 in self._wanted:
+        if 0 in self._streams:
             self._source, self._input = os.pipe()
         self._lock = threading.Lock()
         self.hold = Hold(stdin=self._source)
@@ -334,29 +334,29 @@ class _Process:
             os.close(fd)
 
     def _output(self, stream: int, data: bytes) -> None:
-        if stream in self._wanted:
+        if stream in self._streams:
             self._send(File=gw.FdMessage(Fd=stream, Data=data))
 
     def _follow(self, run: _Run, failed: _Failed) -> None:
         self._send(Started=gw.StartedMessage())
-        code, told = _UNKNOWN_STATUS, ""
+        code, message = _UNKNOWN_STATUS, ""
         try:
             code, error = run(self._output, self.hold, self._terminal)
-            told = f"exit code: {code}" + (f": {error}" if error else "") if code else ""
+            message = f"exit code: {code}" + (f": {error}" if error else "") if code else ""
         except Interrupted:
             code = 128 + signal.SIGKILL
-            told = f"exit code: {code}: {failed('context canceled')}"
+            message = f"exit code: {code}: {failed('context canceled')}"
         except (BuildError, OSError) as error:
-            told = error.message if isinstance(error, BuildError) else str(error)
+            message = error.message if isinstance(error, BuildError) else str(error)
         finally:
             self.hold.started.set()
             if self._source >= 0:
                 os.close(self._source)
         for stream in _OUTPUTS:
-            if stream in self._wanted:
+            if stream in self._streams:
                 self._send(File=gw.FdMessage(Fd=stream, EOF=True))
-        if told:
-            failed(told)
-        status = gw.Status(code=UNKNOWN, message=told) if told else None
+        if message:
+            failed(message)
+        status = gw.Status(code=UNKNOWN, message=message) if message else None
         self._send(Exit=gw.ExitMessage(Code=code, Error=status))
         self._send(Done=gw.DoneMessage())

@@ -9,7 +9,7 @@ import msgspec
 
 from ....dockerfile.lower import LoweredTarget
 from ....errors import BuildError
-from .asked import Asked
+from .scope import Scope
 
 if TYPE_CHECKING:
     from ....attest.buildconfig import Steps
@@ -24,7 +24,7 @@ class DefinitionError(BuildError):
 class Origin(msgspec.Struct, frozen=True, eq=False):
     """Where a file system comes from: the request that it belongs to, and the lines behind its graph."""
 
-    asked: Asked
+    scope: Scope
     source: Callable[[Steps], dict[str, Any] | None]
     """See BuildFacts."""
 

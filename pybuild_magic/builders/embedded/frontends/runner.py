@@ -32,9 +32,9 @@ from ..sandbox.limits import NO_LIMITS, Limits
 from ..snapshot import Snapshot
 from ..solver import Solver
 from ..sources import Resolver
-from .asked import Asked
 from .layouts import Layouts
 from .result import FrontendResult, Origin
+from .scope import Scope
 
 if TYPE_CHECKING:
     from ....attest.buildconfig import Steps
@@ -85,26 +85,26 @@ class Frontends:
         policy = self._request.source_policy or SourcePolicy()
         return BuildInputs(frontend_attrs, self._session, self._reporter, self._cancel, self.tree, policy, inputs or {})
 
-    def solve(self, definition: BuildInputs, asked: Asked | None = None) -> FrontendResult:
+    def solve(self, definition: BuildInputs, scope: Scope | None = None) -> FrontendResult:
         """Return the targets of a definition from the front end that its text names. Raises BuildError.
 
-        `asked` is the request when another front end makes it.
+        `scope` is that of the request, when another front end makes it.
         """
-        asked = asked or Asked(BUILT_IN, definition.attrs, self._resolver)
+        scope = scope or Scope(BUILT_IN, definition.attrs, self._resolver)
         text = definition.read()
         options = parse_options(definition.attrs)
         if definition.syntax:
-            return self._foreign(definition, asked)
+            return self._foreign(definition, scope)
         checks = Checks(definition.check_options(text), partial(_warn, self._reporter.vertex(definition.digest, "")))
         dockerfile = definition.parse(text, checks)
-        targets = compile(dockerfile, definition.complete(options), asked, checks)
+        targets = compile(dockerfile, definition.complete(options), scope, checks)
         for target in targets:
             if target.edge:
                 self.check(target.edge)
         if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
             self._sandbox.prefetch()
-        asked.solved(*definition.loaded)
-        origin = Origin(asked, partial(_lines, definition))
+        scope.solved(*definition.loaded)
+        origin = Origin(scope, partial(_lines, definition))
         multi = len(targets) > 1 or options.multi_platform
         return FrontendResult(tuple(targets), multi_platform=multi, origins=(origin,) * len(targets))
 
@@ -112,10 +112,10 @@ class Frontends:
         """Return the answer to a question about the Dockerfile, as an exporter response. Raises BuildError."""
         definition.read()
         if definition.syntax:
-            return self._foreign(definition, Asked(BUILT_IN, definition.attrs, self._resolver)).answer
+            return self._foreign(definition, Scope(BUILT_IN, definition.attrs, self._resolver)).answer
         return calls.answer(method, definition, parse_options(definition.attrs), self._resolver)
 
-    def _foreign(self, definition: BuildInputs, asked: Asked) -> FrontendResult:
+    def _foreign(self, definition: BuildInputs, scope: Scope) -> FrontendResult:
         """Return what BuildKit forwards for a Dockerfile: the options, and the front end with the words after it."""
         attrs = {
             **{name: value for name, value in definition.attrs.items() if not is_attestation_attr(name)},
@@ -128,7 +128,7 @@ class Frontends:
             attrs["frontend.caps"] = SUBREQUESTS
         try:
             return self._gateway(
-                asked, self.layouts.to_frontend(attrs, partial(self._digest, attrs)), definition.inputs
+                scope, self.layouts.to_frontend(attrs, partial(self._digest, attrs)), definition.inputs
             )
         except BuildError as error:
             if not isinstance(error, Interrupted):
@@ -187,10 +187,10 @@ class Frontends:
             level=warning.level,
         )
 
-    def frontend(self, asked: Asked, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+    def frontend(self, scope: Scope, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
         """See Gateway."""
         if name == _GATEWAY:
-            return self._gateway(asked, attrs, inputs)
+            return self._gateway(scope, attrs, inputs)
         if name != BUILT_IN:
             raise UnsupportedError(f"frontend {name} not found")
         attrs = self.layouts.from_frontend(attrs)
@@ -198,9 +198,9 @@ class Frontends:
         if "requestid" in attrs:
             answer = self.answer(attrs["requestid"], definition)
             return FrontendResult(metadata={key: value.encode() for key, value in answer.items()})
-        return self.solve(definition, asked.within(name, attrs, self._resolver, has_inputs=bool(inputs)))
+        return self.solve(definition, scope.within(name, attrs, self._resolver, has_inputs=bool(inputs)))
 
-    def _gateway(self, asked: Asked, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+    def _gateway(self, scope: Scope, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
         """Run the front end in the image `source`."""
         from .bridge import Bridge
         from .definition import definition_of
@@ -215,18 +215,18 @@ class Frontends:
         host = platforms.normalise(platforms.host())
         image = self._resolver.resolve(ref, host, f"resolve image config for docker-image://{ref}")
         check_capabilities(image, attrs, inputs=bool(inputs))
-        asked = asked.within(_GATEWAY, attrs, self._resolver, has_inputs=bool(inputs))
-        asked.add_image(image, None)
+        scope = scope.within(_GATEWAY, attrs, self._resolver, has_inputs=bool(inputs))
+        scope.add_image(image, None)
         source = f"docker-image://{image.pinned}"
         node = Node(SourceOp(source), name=source, platform=str(host))
         self._depth += 1
         try:
-            asked.solved(Edge(node))
+            scope.solved(Edge(node))
             snapshot = self._solver.solve([Edge(node)])[0].snapshots[0]
             definition = definition_of(Edge(node)).SerializeToString()
             process = FrontendProcess(image, snapshot, definition, self._limits)
             passed = {name: definition_of(edge, self.layouts.name) for name, edge in inputs.items()}
-            bridge = Bridge(self, asked, passed)
+            bridge = Bridge(self, scope, passed)
             try:
                 return process.run(self._sandbox, bridge, attrs, self.session_id, self._cancel)
             finally:

@@ -16,7 +16,7 @@ from ....oci.platform import Platform
 _LAYOUT = "oci-layout://"
 
 
-class Asked:
+class Scope:
     """One request. It is also the resolver of its front end, and remembers the images that were asked for."""
 
     def __init__(
@@ -29,13 +29,13 @@ class Asked:
         self._resolver = resolver
         self._edges: list[Edge] = []
         self._images: list[ImageMaterial] = []
-        self._inner: list[Asked] = []
+        self._inner: list[Scope] = []
 
     def within(
         self, frontend: str, attrs: Mapping[str, str], resolver: ImageResolver, *, has_inputs: bool = False
-    ) -> Asked:
+    ) -> Scope:
         """Return the request that this front end makes of another one."""
-        inner = Asked(frontend, attrs, resolver, has_inputs=has_inputs)
+        inner = Scope(frontend, attrs, resolver, has_inputs=has_inputs)
         self._inner.append(inner)
         return inner
 
