@@ -272,11 +272,17 @@ class Front:
         copy = field(1, source) + field(2, dest) + field(4, -1) + field(6, 1) + field(8, 1) + field(9, 1)
         self.file(field(4, copy + field(11, -1)), local)
 
-    def do_run(self, rest, network=0):
+    def do_run(self, rest, network=0, devices=()):
         meta = b"".join(field(1, word) for word in ("/bin/sh", "-c", rest)) + field(2, "PATH=/bin") + field(3, "/")
         root = field(3, "/")
         body = field(1, meta) + field(2, root) + (field(3, network) if network else b"")
+        body += b"".join(field(6, field(1, name.rstrip("?")) + field(2, int("?" in name))) for name in devices)
         self.top = self.graph.add(2, body, [(self.top, 0)], name=f"RUN {rest}")
+
+    def do_device(self, rest):
+        """A process with devices, whose names are before a colon; that of an optional one ends with `?`."""
+        devices, _, script = rest.partition(": ")
+        self.do_run(script, devices=devices.split())
 
     def do_host(self, rest):
         self.do_run(rest, network=1)

@@ -68,7 +68,7 @@ def test_it_makes_the_image_that_it_makes_on_buildkit(
     )
     # How times in a base image's own layer are changed is no matter of a front end: see the conformance cases.
     base = SAME[name].startswith(BASE)
-    assert _image(tmp_path / "ours.tar", skip=base) == _image(theirs, skip=base)
+    assert image_of(tmp_path / "ours.tar", skip=base) == image_of(theirs, skip=base)
 
 
 def test_processes_run_side_by_side_in_a_container(front: Front, home: Home, tmp_path: Path) -> None:
@@ -93,14 +93,14 @@ def test_a_layout_is_a_context_as_on_buildkit(
     )
     output = f"{OUTPUT},dest={tmp_path / 'ours.tar'}"
     home.build(text, build_contexts={"base": place}, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=[output])
-    assert _image(tmp_path / "ours.tar", skip=True) == _image(theirs, skip=True)
+    assert image_of(tmp_path / "ours.tar", skip=True) == image_of(theirs, skip=True)
     inner = "FROM base; RUN echo hi > /hi; ENV A=b"
     images: list[dict[str, Any]] = []
     for number, dockerfile in enumerate((f"# syntax={front.ref}\ndockerfile {inner}\n", inner.replace("; ", "\n"))):
         archive = tmp_path / f"{number}.tar"
         outputs = [f"{OUTPUT},dest={archive}"]
         home.build(dockerfile, build_contexts={"base": place}, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=outputs)
-        images.append(_image(archive))
+        images.append(image_of(archive))
     assert images[0] == images[1]
 
 
@@ -111,7 +111,7 @@ def test_it_may_ask_the_front_end_that_is_built_in(front: Front, home: Home, tmp
     for number, dockerfile in enumerate((f"# syntax={front.ref}\ndockerfile {text}\n", text.replace("; ", "\n"))):
         archive = tmp_path / f"{number}.tar"
         home.build(dockerfile, context, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=[f"{OUTPUT},dest={archive}"])
-        images.append(_image(archive))
+        images.append(image_of(archive))
     assert images[0] == images[1]
 
 
@@ -200,7 +200,7 @@ def context_of(folder: Path) -> str:
     return str(context)
 
 
-def _image(archive: Path, skip: int = 0) -> dict[str, Any]:
+def image_of(archive: Path, skip: int = 0) -> dict[str, Any]:
     """The config of the image in an archive, which has the digests of its layers, without the first `skip`."""
     with tarfile.open(archive) as tar:
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic import builders
 from pybuild_magic.api.functions import build
+from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.embedded.sandbox import cdi
 from pybuild_magic.builders.embedded.sandbox.cdi import Machine
 from pybuild_magic.errors import BuildError, RunError, UsageError
@@ -65,7 +67,8 @@ def test_a_device_comes_with_its_library_variables_and_hooks(arguments: dict[str
 
 @pytest.mark.usefixtures("machine")
 def test_all_gpus_are_those_that_there_are() -> None:
-    assert run("busybox", "ls", "/dev/tests", gpus="all").text == "zero0\nzero1\n"
+    script = "ls /dev/tests; grep -c libtests /proc/self/mountinfo; cat /told"
+    assert run("busybox", "sh", "-c", script, gpus="all").text == "zero0\nzero1\n1\nlinked\n"
     with pytest.raises(UsageError, match="asks for 3 GPUs, but there are only 2"):
         run("busybox", "true", gpus="3")
 
@@ -73,7 +76,7 @@ def test_all_gpus_are_those_that_there_are() -> None:
 @pytest.mark.usefixtures("machine")
 def test_a_build_gives_a_run_the_devices_that_it_allows() -> None:
     text = f"# syntax=docker/dockerfile:1-labs\nFROM busybox\nRUN --device=tests.example/gpu=0,required {LOOK}; exit 3"
-    with pytest.raises(BuildError, match="device is not allowed"):
+    with pytest.raises(BuildError, match=r"device tests\.example/gpu=0 is requested by the build but not allowed"):
         build(text, "-", progress="quiet")
     with pytest.raises(RunError) as caught:
         build(text, "-", progress="quiet", allow=["device"])
@@ -92,7 +95,29 @@ def test_a_hook_need_not_read_what_it_is_told(tmp_path: Path, monkeypatch: pytes
     assert run("busybox", "echo", "begun", devices=["tests.example/gpu=hooked"]).text == "begun\n"
 
 
-@pytest.mark.parametrize("point", ["startContainer", "poststart", "poststop"])
+@pytest.mark.parametrize("runtime", ["builtin", "runc"])
+def test_a_hook_of_the_image_runs_just_before_its_process(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYBUILD_RUNTIME", runtime)
+    script = (
+        "echo hidden; sed 's/.*status.:.\\([a-z]*\\).*/\\1/' > /dev/shm/hooked; id -u >> /dev/shm/hooked; exit $CODE"
+    )
+    hook = {"hookName": "startContainer", "path": "/bin/sh", "args": ["sh", "-c", script]}
+    devices = [{"name": code, "containerEdits": {"hooks": [{**hook, "env": [f"CODE={code}"]}]}} for code in ("0", "3")]
+    (tmp_path / "tests.json").write_text(json.dumps({"kind": "tests.example/gpu", "devices": devices}))
+    monkeypatch.setattr(cdi, "DIRECTORIES", (str(tmp_path),))
+    embedded_builder().close()
+    monkeypatch.setattr(builders, "_embedded", None)
+    assert run("busybox", "cat", "/dev/shm/hooked", devices=["tests.example/gpu=0"], user="7").text == "created7\n"
+    if runtime == "runc":  # which does not say that it was no process that failed
+        assert run("busybox", "true", devices=["tests.example/gpu=3"], user="7").exit_code == 255
+        return
+    with pytest.raises(BuildError, match="ended with 3: hidden"):
+        run("busybox", "true", devices=["tests.example/gpu=3"], user="7")
+
+
+@pytest.mark.parametrize("point", ["poststart", "poststop"])
 def test_a_hook_that_nothing_would_run_is_told(point: str, tmp_path: Path) -> None:
     hooks = [{"hookName": "createContainer", "path": "/bin/true"}, {"hookName": point, "path": "/bin/hook"}]
     device = {"name": "hooked", "containerEdits": {"hooks": hooks}}
@@ -131,6 +156,23 @@ def test_a_pod_with_a_gpu_and_no_specification(tmp_path: Path) -> None:
 def test_where_there_is_nothing_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="but this machine has none"):
         Machine(tmp_path, ("/nowhere",)).resolve((), "all")
-    (tmp_path / "bad.json").write_text(json.dumps({"kind": 3}))
-    with pytest.raises(UsageError, match=r"bad\.json cannot be read"):
-        Machine(tmp_path, (str(tmp_path),))
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_bad_specification_spoils_no_other(tmp_path: Path) -> None:
+    spec = {"kind": "tests.example/gpu", "devices": [{"name": "1", "containerEdits": {}}]}
+    (tmp_path / "cdi/again.json").write_text(json.dumps(spec))
+    (tmp_path / "cdi/bad.json").write_text(json.dumps({"kind": 3}))
+    machine = Machine(tmp_path)
+    assert machine.resolve(["tests.example/gpu=0"]).env == ("DRIVER=ours", "VISIBLE=first")
+    with pytest.raises(
+        UsageError, match=r"bad\.json cannot be read.* tests\.example/gpu=1 is defined by both .*again.json and "
+    ):
+        machine.resolve(["tests.example/gpu=1"])
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("name", ["tests.example/gpu", "tests.example/gpu=*", "tests.example/gpu=10"])
+def test_run_takes_whole_names_as_docker_does(name: str) -> None:
+    with pytest.raises(UsageError, match="There is no device"):
+        run("busybox", "true", devices=[name])

@@ -176,6 +176,11 @@ def processes(daemon: Daemon) -> list[int]:
     return found
 
 
+def place_of(daemon: Daemon, path: str) -> Path:
+    """A path of the daemon's own file system, /run included, as it is reached from here."""
+    return Path(f"/proc/{_init(daemon)}/root{path}")
+
+
 def _init(daemon: Daemon) -> int:
     """PID 1 of the daemon's namespace, by its number here."""
     pid = daemon.process.pid

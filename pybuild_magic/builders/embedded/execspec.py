@@ -75,9 +75,8 @@ class ExecSpec:
         if not self._op.devices:
             return ContainerEdits()
         machine = Machine()
-        known = machine.names
-        return machine.resolve(
-            [device.name for device in self._op.devices if device.name in known or not device.optional]
+        return machine.edits(
+            [name for device in self._op.devices for name in machine.find(device.name, optional=device.optional)]
         )
 
     def _caches(self, mounts: Sequence[Mount], stack: ExitStack) -> dict[str, Path]:

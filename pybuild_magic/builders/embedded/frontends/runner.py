@@ -240,15 +240,38 @@ def check_entitlements(request: SolveRequest, *edges: Edge | None) -> None:
     for node in walk(*edges):
         if not isinstance(node.op, ExecOp):
             continue
-        needed = [("network.host", node.op.network == NetMode.HOST), ("security.insecure", node.op.insecure)]
-        needed += [("device", f"device={device.name}" not in request.entitlements) for device in node.op.devices]
-        for name, is_requested in needed:
+        for name, is_requested in (
+            ("network.host", node.op.network == NetMode.HOST),
+            ("security.insecure", node.op.insecure),
+        ):
             if is_requested and name not in request.entitlements:
                 raise BuildError(
                     f"failed to load LLB: {name} is not allowed",
                     location=node.location,
                     hint=f"Allow it with --allow {name}.",
                 )
+        if node.op.devices and "device" not in request.entitlements:
+            _check_devices(request, node.op, node)
+
+
+def _check_devices(request: SolveRequest, op: ExecOp, node: Node) -> None:
+    """Raise for a device that the user has not granted, and whose specification does not allow it to every build."""
+    from ..sandbox.cdi import Machine
+
+    machine = Machine()
+    granted = [item.removeprefix("device=") for item in request.entitlements if item.startswith("device=")]
+    allowed = {name for item in granted for name in machine.find(item)}
+    wanted = dict.fromkeys(
+        name for device in op.devices for name in machine.find(device.name, optional=device.optional)
+    )
+    refused = [name for name in wanted if name not in allowed and not machine.allows(name)]
+    if refused:
+        subject = f"device {refused[0]} is" if len(refused) == 1 else f"devices {', '.join(refused)} are"
+        raise BuildError(
+            f"failed to load LLB: {subject} requested by the build but not allowed",
+            location=node.location,
+            hint=f"Allow all devices with --allow device, or this one with --allow device={refused[0]}.",
+        )
 
 
 def _lines(definition: BuildInputs, steps: Steps) -> dict[str, Any] | None:

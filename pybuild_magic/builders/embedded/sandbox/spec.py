@@ -59,6 +59,8 @@ class Hook(msgspec.Struct, frozen=True):
     path: str
     args: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    inside: bool = False
+    """Whether it is a program of the image that runs as the process would, just before it: a `startContainer` hook."""
 
 
 class ContainerEdits(msgspec.Struct, frozen=True):

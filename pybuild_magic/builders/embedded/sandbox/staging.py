@@ -80,7 +80,7 @@ class Staging:
             "resolv": resolv_conf(),
             "shm_size": spec.shm_size,
             "readonly_root": spec.readonly_root,
-            "hooks": [(hook.path, list(hook.args), list(hook.env)) for hook in spec.hooks],
+            "hooks": [(hook.path, list(hook.args), list(hook.env), hook.inside) for hook in spec.hooks],
             "root_cwd": spec.root_cwd,
             "init": spec.init,
             "started": False,

@@ -79,7 +79,7 @@ class Container:
         report(("stubs", self.prepare_paths(root)), self.images)
         self.mount_all(root)
         report(("created", root.created))
-        hooks.run(self.job["hooks"], self.scratch)
+        hooks.prepare(self.job["hooks"], self.scratch)
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
@@ -88,6 +88,7 @@ class Container:
             terminal.show_as_console(terminal.open_terminal(self.job["terminal"], report))
         restrict.close_all_but(channel, *(self.keeper or ()), *({self.started} - {-1}))
         restrict.restrict(self.job, single=self.single, kept=self.keeper is not None)
+        hooks.start(self.job["hooks"])
         if self.job["init"]:
             init.stay(channel, self.started)
         if self.keeper is not None:

@@ -66,8 +66,8 @@ class RunJob(ProcessJob):
     resolv: bytes
     shm_size: int
     readonly_root: bool
-    hooks: list[tuple[str, list[str], list[str]]]
-    """Programs of the machine that prepare the root: path, argv, environment."""
+    hooks: list[tuple[str, list[str], list[str], bool]]
+    """Hooks: path, argv, environment, and whether the program is one of the image."""
     root_cwd: bool
     """Whether a working directory that has to be made belongs to root instead of the process's user."""
     init: bool

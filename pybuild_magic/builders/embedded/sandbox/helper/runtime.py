@@ -175,10 +175,13 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
         linux_part["seccomp"] = security.seccomp_profile()
     if any(item["device"] for item in job["mounts"]):
         linux_part["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
-    hooks = [{"path": path, "args": args or [path], "env": env} for path, args, env in job["hooks"]]
+    hooks: dict[str, list[object]] = {"createContainer": [], "startContainer": []}
+    for path, args, env, inside in job["hooks"]:
+        point = "startContainer" if inside else "createContainer"
+        hooks[point].append({"path": path, "args": args or [path], "env": env})
     return {
         "ociVersion": "1.0.2",
-        "hooks": {"createContainer": hooks},
+        "hooks": hooks,
         "process": process,
         "root": {"path": root, "readonly": job["readonly_root"]},
         "hostname": job["hostname"],
