@@ -56,7 +56,7 @@ _Noreturn void child_run(int channel, const char *cwd, char **command, struct rl
 	if (directory != AT_FDCWD && (directory < 0 || fchdir(directory))) {
 		const char *reason = strerror(directory < 0 ? -directory : errno);
 		dprintf(2, "chdir to the working directory \"%s\": %c%s\n", cwd, *reason | 32, reason + 1);
-		_exit(1);
+		_exit(options.lost);
 	}
 	setrlimit(RLIMIT_NOFILE, limit);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && errno != EINVAL)

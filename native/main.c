@@ -212,8 +212,8 @@ static void usage(void)
 	puts("usage: tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]]\n"
 	     "              [--owners FILE] [--lower DIR]... [--work DIR] [--cow] [--changes FILE]\n"
 	     "              [--read-only] [--network none] [--hostname NAME] [--cwd DIR] [--door FD]\n"
-	     "              [--begun FD] [--probe] -- COMMAND...\n"
-	     "       tracer --inside CHANNEL [--shown] [--cwd DIR] [--user UID:GID] [--network none] -- COMMAND...\n"
+	     "              [--lost CODE] [--begun FD] [--probe] -- COMMAND...\n"
+	     "       tracer --inside CHANNEL [--shown] [--cwd DIR] [--lost CODE] [--user UID:GID] [--network none] -- COMMAND...\n"
 	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]\n"
 	     "              [--init] [--door FD]");
 }
@@ -335,7 +335,7 @@ int main(int argc, char **argv)
 		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"lower", 1, 0, 'l'}, {"work", 1, 0, 'W'},
 		{"read-only", 0, 0, 'R'}, {"network", 1, 0, 'n'}, {"hostname", 1, 0, 'H'}, {"changes", 1, 0, 'C'},
 		{"cwd", 1, 0, 'w'}, {"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'},
-		{"upper", 1, 0, 'U'}, {"init", 0, 0, 'N'},
+		{"upper", 1, 0, 'U'}, {"init", 0, 0, 'N'}, {"lost", 1, 0, 'L'},
 		{"door", 1, 0, 'd'}, {"shown", 0, 0, 's'}, {"begun", 1, 0, 'B'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
 	};
 	const char *cwd = "/", *groups = NULL, *root = "/", *upper = NULL;
@@ -347,6 +347,7 @@ int main(int argc, char **argv)
 	bool readonly = false, init = false;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
 	options.work = options.begun = -1;
+	options.lost = 1;
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
 		switch (option) {
 		case 'r':
@@ -378,6 +379,7 @@ int main(int argc, char **argv)
 		case 'H': options.hostname = optarg; break;
 		case 'C': options.changes = optarg; break;
 		case 'w': cwd = optarg; break;
+		case 'L': options.lost = atoi(optarg); break;
 		case 'P': process = atoi(optarg); break;
 		case 'h': outside = atoi(optarg); break;
 		case 'I': inside = atoi(optarg); break;
@@ -435,7 +437,7 @@ int main(int argc, char **argv)
 		if (directory < 0) {
 			char *reason = strerror(bad ? -bad : errno);
 			fprintf(stderr, "chdir to the working directory \"%s\": %c%s\n", cwd, *reason | 32, reason + 1);
-			return 1;
+			return options.lost;
 		}
 		mount_of("", 0)->readonly = readonly;
 	} else if (strcmp(cwd, "/") && chdir(cwd))

@@ -31,6 +31,7 @@ extern struct options {
 	bool offline; /* --network none */
 	const char *owners, *changes, *hostname;
 	int begun; /* --begun: a pipe that is closed when the first process begins, or that gets the reason why not; -1: none */
+	int lost; /* --lost: the exit code when there is no such working directory; BuildKit's is 1 */
 	int work; /* --work: a directory for unfinished files; -1: beside their final place */
 } options;
 extern uid_t my_uid;

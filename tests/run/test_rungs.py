@@ -84,7 +84,7 @@ def test_one_more_process_sees_and_changes_what_the_first_does(rung: int) -> Non
     assert going.exec("missing").exit_code == 127
     absent = going.exec("true", workdir="/nosuch")
     assert (absent.exit_code, absent.error_text) == (
-        127 if rung < 4 else 1,  # a tracer that shows the root ends as BuildKit does
+        127,
         'chdir to the working directory "/nosuch": no such file or directory\n',
     )
     assert going.exec("sh", "-c", "kill -9 $$").exit_code == 137
@@ -96,6 +96,13 @@ def test_one_more_process_sees_and_changes_what_the_first_does(rung: int) -> Non
             break
     assert written == b"5:6\nhers\n"
     going.stop(0)
+
+
+@pytest.mark.usefixtures("rung")
+def test_a_working_directory_that_is_none_is_docker_s_failure() -> None:
+    done = run("busybox", "true", workdir="/etc/passwd")
+    said = 'chdir to the working directory "/etc/passwd": not a directory\n'
+    assert (done.exit_code, done.error_text) == (125, said)
 
 
 def test_hooks_of_devices_are_run_or_refused(rung: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

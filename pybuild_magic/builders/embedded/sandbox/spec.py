@@ -161,5 +161,5 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """The owner of new files where there is a single id (rootless without subordinate ids)."""
     no_workdir: bool = False
     """Whether it could not begin in its working directory, which is said on its standard error; its code is 1 then, as
-    in BuildKit. A tracer does not tell.
+    in BuildKit. A tracer does not tell, and ends with the code that docker run would.
     """

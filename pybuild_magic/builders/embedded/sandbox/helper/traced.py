@@ -55,6 +55,7 @@ def start(job: RunJob, report: Report, door: int, started: int) -> NoReturn:
         for fd in (door, started):
             os.set_inheritable(fd, True)
         words += ["--door", str(door), "--begun", str(started)]
+    words += ["--lost", "125"] if job["root_cwd"] else []  # docker run; BuildKit's is 1
     words += ["--owners", job["owners"], "--cwd", job["cwd"], "--", *job["args"]]
     set_limits(job["ulimits"])
     os.execve(job["tracer"], words, execute.parse_environment(job["env"]))
@@ -66,7 +67,8 @@ def enter(job: EnterJob, door: socket.socket, report: Report) -> NoReturn:
     set_limits(job["ulimits"])
     ours, theirs = socket.socketpair()
     announce(door, job, os.getpid(), theirs, path)
-    execute.follow(job["tracer"], ours.detach(), job, "--shown", "--cwd", job["cwd"], "--network", job["network"])
+    options = ("--shown", "--cwd", job["cwd"], "--lost", "127", "--network", job["network"])
+    execute.follow(job["tracer"], ours.detach(), job, *options)
 
 
 def announce(door: socket.socket, job: EnterJob, pid: int, channel: socket.socket, terminal: str = "") -> None:
