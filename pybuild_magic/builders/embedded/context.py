@@ -24,14 +24,13 @@ from ...store.entry import NO_XATTRS
 
 _BLOCK = 1 << 20
 EMPTY = hashlib.sha256().digest()
-_CHUNK = 64
 _BATCH = 8192
 """The number of files handled together: enough to look up and hash many at once, few enough to take no room."""
 
 _Hashed = bytes | tuple[bytes, bytes]
 """A remembered digest, or a digest and capability read just now."""
-_WORTH_A_THREAD = 16 << 10
-"""The average file size in bytes from which a thread pays."""
+_LARGE = 1 << 18
+"""The size in bytes from which a file is hashed on a thread of its own: hashing it then outweighs opening it."""
 
 _STAT_BYTES = 40
 """The approximate size of a message with a file's metadata, without its path: BuildKit counts these bytes as
@@ -255,20 +254,25 @@ def _hash_all(
 ) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     """Yield (number, (digest, capability)) for each file in `todo`.
 
-    Threads help for files so large that hashing them, which releases the GIL, outweighs opening them.
+    Threads hash the large files, without the GIL, while this one hashes the small ones: threads would only wait for
+    each other to open those.
     """
 
-    def many(chunk: list[int]) -> list[tuple[bytes, bytes]]:
-        return [_hash(source, files[index], cancel, count) for index in chunk]
+    def one(index: int) -> tuple[bytes, bytes]:
+        return _hash(source, files[index], cancel, count)
 
-    chunks = [todo[start : start + _CHUNK] for start in range(0, len(todo), _CHUNK)]
-    if len(todo) < 2 or sum(files[index].size for index in todo) < len(todo) * _WORTH_A_THREAD:
-        for chunk in chunks:
-            yield from zip(chunk, many(chunk), strict=True)
+    large = [index for index in todo if files[index].size >= _LARGE]
+    small = [index for index in todo if files[index].size < _LARGE]
+    if len(todo) < 2 or not large:
+        yield from ((index, one(index)) for index in todo)
         return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "pybuild-hash") as pool:
-        for chunk, results in zip(chunks, pool.map(many, chunks), strict=True):
-            yield from zip(chunk, results, strict=True)
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "pybuild-hash")
+    try:
+        hashed = pool.map(one, large)
+        yield from ((index, one(index)) for index in small)
+        yield from zip(large, hashed, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _hash(source: LocalDir, file: FileStat, cancel: Cancel, count: _Count) -> tuple[bytes, bytes]:
