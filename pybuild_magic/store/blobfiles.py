@@ -87,7 +87,15 @@ class Ingest:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`. Raises StoreError when the disk is full."""
+        self.update(data)
+        self.append(data)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Hash `data`, which `append` is yet to write: two threads may do one of them each."""
         self._hash.update(data)
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Write `data`, which `update` hashes. Raises StoreError when the disk is full."""
         try:
             written = os.write(self._fd, data)
             if written != len(data):

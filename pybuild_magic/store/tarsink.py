@@ -1,11 +1,11 @@
-"""The tar of a layer on its way to the disk: bytes in large buffers that a thread hashes and writes."""
+"""The tar of a layer on its way to the disk: bytes in large buffers that one thread hashes and another writes."""
 
 from __future__ import annotations
 
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..cancel import Cancel
@@ -19,9 +19,13 @@ _FIRST_BUFFER = 1 << 16
 _BUFFER_SIZE = 1 << 20
 _BUFFERS = 4
 
+_Item = tuple[bytearray, int, list[tuple[int, int]]]
+"""A buffer, how many bytes of it are filled, and the ranges of these that another file keeps."""
+_Queue = queue.SimpleQueue[_Item | None]
+
 
 class TarSink:
-    """Collects bytes in large buffers, which a separate thread hashes and writes."""
+    """Collects bytes in large buffers, which go through two threads: the first hashes them, the second writes them."""
 
     def __init__(
         self, ingest: Ingest, cancel: Cancel | None = None, on_bytes: Callable[[int], object] | None = None
@@ -29,7 +33,8 @@ class TarSink:
         self._ingest = ingest
         self._cancel = cancel
         self._on_bytes = on_bytes
-        self._full: queue.SimpleQueue[tuple[bytearray, int, list[tuple[int, int]]] | None] = queue.SimpleQueue()
+        self._full: _Queue = queue.SimpleQueue()
+        self._hashed: _Queue = queue.SimpleQueue()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._made = 0
         self._room = _FIRST_BUFFER
@@ -41,7 +46,7 @@ class TarSink:
         """Ranges of the buffer that are hashed but not written."""
         self._whole: Hash | None = None
         """The hash of all bytes, needed once some are not written."""
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
 
     @property
@@ -120,9 +125,9 @@ class TarSink:
             self._cancel.check()
         if self._error is not None:
             raise self._error
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="pybuild-layer", daemon=True)
-            self._thread.start()
+        if not self._threads:
+            self._start(self._hash, "pybuild-layer-hash")
+            self._start(self._write, "pybuild-layer-write")
         self._full.put((self._buffer, self._fill, self._referred))
         self._referred = []
         self._flushed += self._fill
@@ -137,46 +142,75 @@ class TarSink:
         self._view = memoryview(self._buffer)
         self._room = _BUFFER_SIZE
 
-    def _work(self) -> None:
+    def _start(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _hash(self) -> None:
         while (item := self._full.get()) is not None:
-            buffer, size, ranges = item
             if self._error is None:
                 try:
-                    self._take(memoryview(buffer)[:size], ranges)
+                    self._add_to_hashes(item)
                 except BaseException as error:
                     self._error = error
-            if len(buffer) == _BUFFER_SIZE:
-                self._free.put(buffer)
+            self._hashed.put(item)
+        self._hashed.put(None)
 
-    def _take(self, view: memoryview, ranges: list[tuple[int, int]]) -> None:
+    def _write(self) -> None:
+        while (item := self._hashed.get()) is not None:
+            if self._error is None:
+                try:
+                    self._add_to_file(item)
+                except BaseException as error:
+                    self._error = error
+            if len(item[0]) == _BUFFER_SIZE:
+                self._free.put(item[0])
+
+    def _add_to_hashes(self, item: _Item) -> None:
+        buffer, size, ranges = item
         if ranges and self._whole is None:
             self._whole = self._ingest.hash()
         if self._whole is not None:
-            self._whole.update(view)
-        at = 0
-        for start, end in (*ranges, (len(view), 0)):
-            if start > at:
-                self._ingest.write(view[at:start])
-            at = end
+            self._whole.update(memoryview(buffer)[:size])
+        for piece in _unreferred(item):
+            self._ingest.update(piece)
+
+    def _add_to_file(self, item: _Item) -> None:
+        for piece in _unreferred(item):
+            self._ingest.append(piece)
 
     def _join(self) -> None:
-        if self._thread is not None:
+        if self._threads:
             self._full.put(None)
-            self._thread.join()
-            self._thread = None
+        while self._threads:
+            self._threads.pop().join()
 
     def finish(self) -> Ingest:
         """Write the remaining bytes, and return the ingest, which then has everything."""
         self._join()
         if self._error is not None:
             raise self._error
-        self._take(self._view[: self._fill], self._referred)
+        rest = self._buffer, self._fill, self._referred
+        self._add_to_hashes(rest)
+        self._add_to_file(rest)
         return self._ingest
 
     def abort(self) -> None:
         """Stop, and abort the ingest unless it was committed."""
         self._join()
         self._ingest.abort()
+
+
+def _unreferred(item: _Item) -> Iterator[memoryview]:
+    """Yield the pieces of a buffer that no other file keeps."""
+    buffer, size, ranges = item
+    view = memoryview(buffer)
+    at = 0
+    for start, end in (*ranges, (size, size)):
+        if start > at:
+            yield view[at:start]
+        at = end
 
 
 if hasattr(os, "preadv"):
