@@ -96,12 +96,30 @@ class TarSink:
                 self._flush()
             start = self._fill
             missing = self.read_fd(fd, offset, count := min(size, self._room - start), None)
-            self._referred.append((start, self._fill))
+            self._keep_out(start)
             if missing:
                 return size - count + missing
             offset += count
             size -= count
         return 0
+
+    def refer_back(self, fd: int, offset: int, size: int) -> bool:
+        """Leave the last `size` bytes to another file, if it has the same at `offset` and they are in the buffer still.
+
+        Returns whether that is so.
+        """
+        start = self._fill - size
+        if start < 0 or offset < 0 or pread(fd, size, offset) != bytes(self._view[start : self._fill]):
+            return False
+        if size:
+            self._keep_out(start)
+        return True
+
+    def _keep_out(self, start: int) -> None:
+        """Have the bytes of the buffer from `start` on hashed, but not written."""
+        if self._referred and self._referred[-1][1] == start:
+            start, _ = self._referred.pop()
+        self._referred.append((start, self._fill))
 
     @property
     def digest(self) -> str:

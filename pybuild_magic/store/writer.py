@@ -133,13 +133,25 @@ class LayerWriter:
         return entry.digest if hasher is None else hasher.digest()
 
     def _refer(self, entry: Entry, span: Span) -> bool:
-        """Append a content that another blob has, with the padding after it, so that the tar stays in whole blocks."""
+        """Append a content that another blob has, with the padding after it, so that the tar stays in whole blocks.
+
+        Where the blob also has the same before it, back to the content that was referred to last, the run includes that
+        too: nearly always a header.
+        """
         fd, rest = self._files.fd(span.blob), padding(span.size)
         if span.size != entry.size or pread(fd, rest, span.offset + span.size) != _ZEROS[:rest]:
             return False
-        size = span.size + rest
-        self._runs.append(Run(self._sink.offset, size, span.blob, span.offset))
-        if self._sink.refer(fd, span.offset, size):
+        sink, size = self._sink, span.size + rest
+        run = Run(sink.offset, 0, span.blob, span.offset)
+        last = self._runs.pop() if self._runs else Run(0, 0, span.blob, span.offset - sink.offset)
+        end = last.offset + last.size
+        gap = run.at - last.at - last.size
+        if last.blob == span.blob and end + gap == span.offset and sink.refer_back(fd, end, gap):
+            run = Run(last.at, last.size + gap, last.blob, last.offset)
+        elif last.size:
+            self._runs.append(last)
+        self._runs.append(Run(run.at, run.size + size, run.blob, run.offset))
+        if sink.refer(fd, span.offset, size):
             raise StoreError(f"The blob {span.blob} is too short.", hint="Run `%build fsck --repair`.")
         return True
 

@@ -102,6 +102,20 @@ def test_the_same_tar_takes_only_what_is_new(store: Store, tmp_path: Path, edite
     assert fsck(store) == []
 
 
+def test_what_stands_between_contents_is_stored_once_too(store: Store) -> None:
+    """Headers, and files too small to be looked for; around the one file that was edited."""
+    files = {f"{n:03}": os.urandom(5_000) for n in range(300)} | {f"{n:03}.txt": b"%d" % n for n in range(0, 300, 7)}
+    first = write(store, files)
+    before = room(store)
+    for path, data in (("150", os.urandom(5_000)), ("150", os.urandom(9_000)), ("299", b"new"), ("000", b"")):
+        second = write(store, {**files, path: data})
+        parts = store.parts.get(second.diff_id)
+        assert parts is not None and parts.blobs[1:] == (first.diff_id,)
+        assert store.blobs.size(parts.blobs[0]) == len(store.blobs.read(parts.blobs[0])) < len(data) + 4_000
+        assert store.blobs.verify(second.diff_id) == "" and fsck(store) == []
+    assert room(store) - before < 4 * 30_000
+
+
 def test_everybody_reads_the_contents(store: Store, pair: tuple[Layer, Layer], edited: dict[str, bytes]) -> None:
     second = pair[1]
     tree = store.tree([second.diff_id])
