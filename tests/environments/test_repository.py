@@ -103,7 +103,7 @@ EXPECTED: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "Julia in .binder": (
         {".binder/Project.toml": '[compat]\njulia = "=1.3"\n', "Project.toml": "[no"},
-        ["FROM julia:1.3 AS julia", "COPY --chown=1000:1000 .binder/Project.toml /home/jovyan/.binder/"],
+        ["FROM julia:1.3 AS julia", " curl ", "COPY --chown=1000:1000 .binder/Project.toml /home/jovyan/.binder/"],
     ),
     "Julia, locked": (
         {"Project.toml": "", "Manifest.toml": 'julia_version = "1.10.4"\nmanifest_format = "2.0"\n'},

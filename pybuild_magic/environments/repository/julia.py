@@ -51,7 +51,7 @@ def julia_environment(files: RepositoryFiles, folder: str, path: str) -> Environ
     return msgspec.structs.replace(
         jupyter,
         stages=(f"FROM julia:{version} AS julia",),
-        packages=("ca-certificates",),
+        packages=("ca-certificates", *(("curl",) if _calls_curl(version) else ())),
         system=(
             "COPY --from=julia /usr/local/julia /usr/local/julia",
             run(f"install -d -o 1000 -g 1000 {_DEPOT}"),
@@ -84,6 +84,12 @@ def _version(compat: str, path: str) -> str:
         if tuple(map(int, numbers)) >= best:
             best, tag = tuple(map(int, numbers)), ".".join(prefix)
     return tag
+
+
+def _calls_curl(version: str) -> bool:
+    """Return whether Pkg of this Julia downloads by means of a program, as it did before Julia 1.6."""
+    numbers = tuple(map(int, version.split(".")[:2]))
+    return len(numbers) == 2 and numbers < (1, 6)
 
 
 def _exact(version: str, path: str) -> str:
