@@ -32,8 +32,32 @@ pytestmark = pytest.mark.xdist_group("environments")
 
 CONFIGURED = dict(os.environ)
 """The settings of this machine, which tests of an index of their own put aside."""
+_WHO = ("-c", "user.name=A", "-c", "user.email=a@example.org")
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 """What is built by a backend of its own, so that nothing is fetched for that."""
+_EDITABLE = """
+import os, zipfile
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+get_requires_for_build_editable = get_requires_for_build_wheel
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    return _wheel(directory, "mine.py", open("mine.py").read())
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    return _wheel(directory, "mine.pth", os.getcwd())
+def _wheel(directory, name, text):
+    wheel, info = "mine-1.0-py3-none-any.whl", "mine-1.0.dist-info"
+    files = {
+        name: text,
+        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: mine\\nVersion: 1.0\\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        f"{info}/RECORD": f"{name},,\\n",
+    }
+    with zipfile.ZipFile(f"{directory}/{wheel}", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    return wheel
+"""
+"""A backend that can also install in editable mode."""
 
 
 @pytest.fixture
@@ -140,8 +164,35 @@ def repository(root: Path, backend: str) -> str:
     root.mkdir()
     (root / "pyproject.toml").write_text(PROJECT)
     (root / "backend.py").write_text(backend)
-    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "one"], ["update-server-info"]):
+    for words in (["init", "-q"], ["add", "."], [*_WHO, "commit", "-q", "-m", "one"], ["update-server-info"]):
         subprocess.run(["git", *words], cwd=root, check=True)
     said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True)
     return said.stdout.strip()
+
+
+def test_what_pip_installed_editable_or_of_a_commit_is_imported_in_the_image(
+    home: None, index: LocalIndex, tmp_path: Path
+) -> None:
+    project = tmp_path / "mine"
+    repository(project, _EDITABLE)
+    theirs = tmp_path / "theirs"
+    old = repository(theirs, BACKEND.replace("mine", "theirs"))
+    (theirs / "backend.py").write_text("raise RuntimeError('this commit was not asked for')\n")
+    subprocess.run(["git", *_WHO, "commit", "-qam", "two"], cwd=theirs, check=True)
+    subprocess.run(["git", "update-server-info"], cwd=theirs, check=True)
+    index.folder = tmp_path
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    url = index.url.replace("/simple", "/folder/theirs/.git")
+    words = ["install", "-q", "--no-deps", "-e", str(project), f"git+{url}@{old}"]
+    subprocess.run([sys.executable, "-m", "pip", f"--python={python}", *words], check=True)
+    (project / "mine.py").write_text("value = 'changed after the installation'\n")
+    (site,) = (tmp_path / "venv/lib").glob("python3*/site-packages")
+    frozen = freeze(paths=[str(site)], name="of-projects", base=DEBIAN)
+    assert [each.name for each in frozen.environment.values() if each.requested] == ["mine", "theirs"]
+    assert str(frozen.files["sources.txt"]) == f"theirs @ git+{url}@{old}\n"
+    result = build(**frozen.arguments, progress="quiet")
+    code = "import mine, theirs; print(mine.__file__, mine.value, theirs.__name__)"
+    where, _, rest = run(result, "python", "-c", code).text.partition(" ")
+    assert where.startswith("/opt/env/lib/") and rest == "changed after the installation theirs\n"
+    assert is_what_was_frozen(result, frozen.environment)
