@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ import pybuild_magic
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.frozen import Frozen
 from pybuild_magic.environments.kernel_dockerfile import PREFIX
+from pybuild_magic.environments.wheels import EPOCH
 from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image
 from tests.places.image import DEBIAN, debian_base
@@ -90,11 +92,14 @@ class Environment:
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(self.site), *words]
         subprocess.run(command, check=True)
 
-    def frozen(self) -> tuple[Frozen, float]:
-        """Freeze the environment into the context; return the result, and the seconds that it took."""
+    def frozen(self, **arguments: Any) -> tuple[Frozen, float]:
+        """Freeze the environment into the context; return the result, and the seconds that it took.
+
+        `arguments` are further ones of `pybuild_magic.freeze`.
+        """
         shutil.rmtree(self.context, ignore_errors=True)
         began = time.monotonic()
-        frozen = pybuild_magic.freeze(paths=[str(self.site)], base=DEBIAN, name="environment:1")
+        frozen = pybuild_magic.freeze(paths=[str(self.site)], base=DEBIAN, name="environment:1", **arguments)
         seconds = time.monotonic() - began
         frozen.write(str(self.context))
         return frozen, seconds
@@ -176,7 +181,8 @@ def _large(engine: BuildKit, scratch: Path) -> Iterator[Figure]:
     """Build the environment in three ways, and verify a notebook with a plot in the image that root has built."""
     for folder in (scratch.parent, scratch):  # so that an ordinary user can read it
         folder.chmod(0o755)
-    frozen, seconds = Environment(scratch).frozen()
+    environment = Environment(scratch)
+    frozen, seconds = environment.frozen()
     count = len(frozen.environment)
     if count < LEAST:
         raise RuntimeError(f"the environment has {count} distributions")
@@ -197,11 +203,28 @@ def _large(engine: BuildKit, scratch: Path) -> Iterator[Figure]:
     if result.image is None or answer["digests"] != [result.image.digest]:
         raise RuntimeError(f"an ordinary user has built another image: {json.dumps(answer)}")
     engine.engine.load_base(debian_base())
-    flags = [word for word in frozen.flags if word not in ("-o", "type=image,rewrite-timestamp=true")][2:]
-    flags += ["--network=host", "--allow=network.host"]
-    engine.reset()
-    seconds = engine.build(own(frozen.dockerfile, os.urandom(6).hex()), [scratch / "context"], flags)
-    yield Figure("large-buildkit", "built by BuildKit", seconds, " s")
+    yield _of_buildkit("large-buildkit", "built by BuildKit, to the same digest", engine, environment, frozen)
+    frozen, _ = environment.frozen(lock="pylock.toml")
+    yield _of_buildkit("large-pylock", "the same from pylock.toml", engine, environment, frozen)
+
+
+def _of_buildkit(name: str, title: str, engine: BuildKit, environment: Environment, frozen: Frozen) -> Figure:
+    """Build by BuildKit, and then here. Raises RuntimeError if the digests differ."""
+    output = "type=oci,dest={},compression=uncompressed,force-compression=true,rewrite-timestamp=true"
+    secrets = [f"--secret={secret}" for secret in frozen.arguments.get("secrets", ())]
+    flags = ("--network=host", "--allow=network.host", *secrets)
+    place = environment.context.with_name(f"{name}.tar")
+    began = time.monotonic()
+    engine.engine.build_oci(environment.context, place, *flags, epoch=EPOCH)
+    seconds = time.monotonic() - began
+    with tarfile.open(place) as tar:
+        file = tar.extractfile("index.json")
+        theirs = json.load(file)["manifests"][0]["digest"] if file else ""
+    arguments = {**frozen.arguments, "outputs": output.format(place.with_suffix(".ours.tar"))}
+    result = pybuild_magic.build(**arguments, progress="none")
+    if result.image is None or result.image.digest != theirs:
+        raise RuntimeError(f"BuildKit has built another image: {theirs}, here {result.image and result.image.digest}")
+    return Figure(name, title, seconds, " s")
 
 
 def _notebook(scratch: Path) -> Path:
