@@ -6,7 +6,7 @@ import ast
 import importlib.metadata
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,15 @@ def imports_of(sources: Iterable[tuple[str, str]]) -> Imports:
         except (SyntaxError, ValueError):
             unread.append(place)
             continue
+        importers = {"__import__", "import_module", *_other_names(tree)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules.add(node.module.partition(".")[0])
-            elif isinstance(node, ast.Call) and _imports(node.func):
-                name = node.args[0] if node.args else None
-                if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                    modules.add(name.value.partition(".")[0])
+            elif isinstance(node, ast.Call) and _imports(node.func, importers):
+                if name := _imported(node):
+                    modules.add(name)
                 else:
                     unknown.append(f"{place}: {ast.unparse(node)[:80]}")
     return Imports(tuple(sorted(modules - {""})), tuple(unknown), tuple(unread))
@@ -122,11 +122,28 @@ def notebook_of(text: str, path: Path) -> dict[str, Any]:
     return document
 
 
-def _imports(function: ast.expr) -> bool:
+def _other_names(tree: ast.AST) -> Iterator[str]:
+    """Yield the names under which code imports `import_module`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "importlib":
+            yield from (alias.asname for alias in node.names if alias.name == "import_module" and alias.asname)
+
+
+def _imports(function: ast.expr, importers: Collection[str]) -> bool:
     """Return whether a call of `function` imports the module named by its first argument."""
     if isinstance(function, ast.Name):
-        return function.id in ("__import__", "import_module")
-    return isinstance(function, ast.Attribute) and function.attr == "import_module"
+        return function.id in importers
+    return isinstance(function, ast.Attribute) and function.attr in ("import_module", "__import__")
+
+
+def _imported(call: ast.Call) -> str:
+    """Return the top-level module that a call imports, or "" if only running it tells."""
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    name = call.args[0] if call.args else keywords.get("name")
+    package = call.args[1] if len(call.args) > 1 else keywords.get("package")
+    values = [node.value if isinstance(node, ast.Constant) else None for node in (name, package)]
+    whole = values[1] if isinstance(values[0], str) and values[0].startswith(".") else values[0]
+    return whole.partition(".")[0] if isinstance(whole, str) else ""
 
 
 def _without_magics(text: str) -> str:

@@ -94,6 +94,38 @@ def test_a_notebook_keeps_what_it_imports(site: Path, install: Install, index: L
     assert list(again.environment) == ["ipykernel", "needed", "quick", "used"]
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("importlib.import_module('used.part')", ""),
+        ("importlib.import_module(name='used')", ""),
+        ("importlib.import_module('.part', 'used')", ""),
+        ("importlib.import_module('.part', package='used')", ""),
+        ("from importlib import import_module as load\nload('used')", ""),
+        ("builtins.__import__('used')", ""),
+        ("importlib.import_module(name)", "importlib.import_module(name)"),
+        ("importlib.import_module(f'used.{part}')", "importlib.import_module(f'used.{part}')"),
+        ("importlib.import_module('.part', __package__)", "importlib.import_module('.part', __package__)"),
+        ("from importlib import import_module as load\nload(name)", "load(name)"),
+        ("__import__(name)", "__import__(name)"),
+    ],
+)
+def test_an_import_by_a_call_counts_or_is_told_as_unknown(
+    site: Path, install: Install, index: LocalIndex, tmp_path: Path, line: str, told: str
+) -> None:
+    for name in ("used", "other"):
+        install(name, "1")
+        index.add(name, "1")
+    notebook = tmp_path / "work.ipynb"
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "source": f"import other\n{line}"}]}))
+    for place, made in (
+        ("cell 1", frozen(site, only_imports=True, code=[f"import other\n{line}"])),
+        ("work.ipynb, cell 1", frozen(site, notebook=str(notebook))),
+    ):
+        assert ("used" in made.environment) == (not told) and "other" in made.environment
+        assert made.notes == ((f"This import is only known when it runs: {place}: {told}.",) if told else ())
+
+
 def test_projects_of_this_machine_go_in_as_wheels(
     site: Path, install: Install, index: LocalIndex, tmp_path: Path
 ) -> None:
