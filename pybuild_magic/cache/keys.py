@@ -12,7 +12,19 @@ import msgspec
 from ..golang.json import dumps
 from ..golang.match import has_wildcards
 from ..golang.path import join_path
-from ..llb.ops import NO_INPUT, NO_OUTPUT, Chown, ExecOp, FileCopy, FileMkdir, FileMkfile, FileOp, MountType, Node
+from ..llb.ops import (
+    NO_INPUT,
+    NO_OUTPUT,
+    Chown,
+    ContentCache,
+    ExecOp,
+    FileCopy,
+    FileMkdir,
+    FileMkfile,
+    FileOp,
+    MountType,
+    Node,
+)
 from ..oci.digest import chain_id, sha256
 from .opjson import document, platform_members
 
@@ -95,7 +107,10 @@ def _mount_dependencies(op: ExecOp, count: int) -> list[Dependency]:
         path = join_path("/", mount.selector)
         paths[mount.input].append(path)
         safe = mount.output == NO_OUTPUT or mount.readonly or path == "/"
-        by_content[mount.input] = safe and mount.dest != "/"
+        default = safe and mount.dest != "/"
+        by_content[mount.input] = mount.content_cache is ContentCache.ON or (
+            mount.content_cache is ContentCache.DEFAULT and default
+        )
     return [
         Dependency(_selector_digest(selected), _mounted(selected) if hashed else ())
         for selected, hashed in zip(paths, by_content, strict=True)

@@ -14,6 +14,7 @@ from ..llb.ops import (
     NO_INPUT,
     CacheOpt,
     Chown,
+    ContentCache,
     DiffOp,
     ExecOp,
     FileAction,
@@ -86,7 +87,7 @@ def _exec(op: ExecOp, platform: str) -> dict[str, Any]:
                 "hostname": meta.hostname,
                 "ulimit": [_given({"Name": name, "Soft": soft, "Hard": hard}) for name, soft, hard in meta.ulimit],
                 "cgroupParent": meta.cgroup_parent,
-                "removeMountStubsRecursive": True,
+                "removeMountStubsRecursive": meta.removes_stub_parents,
                 "validExitCodes": list(meta.valid_exit_codes),
             }
         ),
@@ -114,6 +115,8 @@ def _mount(mount: Mount) -> dict[str, Any]:
     )
     if mount.mount_type is MountType.TMPFS:
         members["TmpfsOpt"] = _given({"size": mount.tmpfs_size})
+    if mount.content_cache is not ContentCache.DEFAULT:
+        members["contentCache"] = tuple(ContentCache).index(mount.content_cache)
     if mount.cache is not None:
         members["cacheOpt"] = _cache_mount(mount.cache, mount.dest)
     if mount.secret is not None:

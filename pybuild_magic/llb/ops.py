@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import cached_property
 
@@ -44,6 +44,10 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     valid_exit_codes: tuple[int, ...] = ()
     proxy_env: tuple[str, ...] = ()
     """`NAME=value` pairs that the process gets in addition to `env`; they do not affect the cache."""
+    removes_stub_parents: bool = True
+    """Whether a front end asks to remove the parents of mount points too, as BuildKit's own does. They always are; but
+    it is a part of the key.
+    """
 
 
 class MountType(StrEnum):
@@ -100,6 +104,14 @@ class SecretEnv(msgspec.Struct, frozen=True, omit_defaults=True):
     optional: bool = False
 
 
+class ContentCache(StrEnum):
+    """Whether the key of an op uses the content of a mount rather than what made it; by default, where that is safe."""
+
+    DEFAULT = "default"
+    ON = "on"
+    OFF = "off"
+
+
 class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     """A mount of an ExecOp. The one at `dest` "/" is the root file system."""
 
@@ -114,6 +126,7 @@ class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
     cache: CacheOpt | None = None
     secret: SecretOpt | None = None
     ssh: SSHOpt | None = None
+    content_cache: ContentCache = ContentCache.DEFAULT
 
 
 class NetMode(StrEnum):
@@ -250,6 +263,24 @@ Op = SourceOp | ExecOp | FileOp | MergeOp | DiffOp
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
+def has_output(mount: Mount) -> bool:
+    """Return whether a mount is an output of its op. The outputs of an op are in the order of its mounts, as in
+    BuildKit, whatever their numbers are.
+    """
+    if mount.mount_type is MountType.CACHE:
+        return mount.output != NO_OUTPUT and mount.input != NO_INPUT
+    return mount.mount_type is MountType.BIND and mount.output != NO_OUTPUT
+
+
+def output_count(op: Op) -> int:
+    """Return the number of an op's outputs."""
+    if isinstance(op, ExecOp):
+        return sum(map(has_output, op.mounts))
+    if isinstance(op, FileOp):
+        return 1 + max(action.output for action in op.actions)
+    return 1
+
+
 class Edge(msgspec.Struct, frozen=True, eq=False):
     """One output of a node. In place of an edge, None stands for scratch."""
 
@@ -287,6 +318,17 @@ class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
             raise BuildError(
                 "failed to marshal LLB definition: string field contains invalid UTF-8", location=self.location
             ) from None
+
+
+def outputs_read(roots: Iterable[Edge | None]) -> dict[str, set[int]]:
+    """Return the numbers of the outputs that are read of each node that the roots need, or that are roots, by the
+    node's digest.
+    """
+    roots = list(roots)
+    read: dict[str, set[int]] = {}
+    for edge in (*filter(None, roots), *(edge for node in walk(*roots) for edge in node.inputs)):
+        read.setdefault(edge.node.digest, set()).add(edge.output)
+    return read
 
 
 def walk(*roots: Edge | None) -> Iterator[Node]:

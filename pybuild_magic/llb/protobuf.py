@@ -289,7 +289,7 @@ def _exec(op: ExecOp) -> Message:
             hostname=meta.hostname,
             ulimit=[_fields(Name=name, Soft=soft, Hard=hard) for name, soft, hard in meta.ulimit],
             cgroupParent=meta.cgroup_parent,
-            removeMountStubsRecursive=True,
+            removeMountStubsRecursive=meta.removes_stub_parents,
             validExitCodes=list(meta.valid_exit_codes),
         ),
         mounts=[_mount(mount) for mount in op.mounts],

@@ -193,8 +193,8 @@ class Graph:
         named = {key.replace("_", "."): value for key, value in attrs.items()}
         return self.add(3, field(1, identifier) + mapping(2, named), platform=not identifier.startswith("local"))
 
-    def definition(self, digest, extra=b""):
-        last = field(1, field(1, digest))
+    def definition(self, digest, extra=b"", output=0):
+        last = field(1, field(1, digest) + (field(2, output) if output else b""))
         described = {key: mapping(2, {"llb.customname": name}) for key, name in self.meta.items()}
         return b"".join(field(1, data) for data in [*self.ops, last]) + mapping(2, described) + extra
 
@@ -215,6 +215,8 @@ class Front:
         self.connection = connection
         self.graph = Graph()
         self.top = ""
+        self.output = 0
+        self.mounts = []
         self.config = b""
         self.history = []
         self.options = options()
@@ -225,7 +227,7 @@ class Front:
         return one(one(result, 3), 1).decode()
 
     def current(self, evaluate=False):
-        return self.solve(self.graph.definition(self.top, self.lines()), evaluate)
+        return self.solve(self.graph.definition(self.top, self.lines(), self.output), evaluate)
 
     def lines(self):
         """Which line of the text each vertex comes from, if the text asks for it with `lines`."""
@@ -250,10 +252,14 @@ class Front:
         self.file(field(5, field(1, path) + field(2, 0o644) + field(3, data) + field(5, -1)))
 
     def file(self, action, *others):
-        first = [(self.top, 0)] if self.top else []
+        first = [(self.top, self.output)] if self.top else []
         numbers = field(1, 0 if self.top else -1) + field(2, len(first) if others else -1)
         body = field(2, numbers + action)
-        self.top = self.graph.add(4, body, [*first, *((other, 0) for other in others)])
+        others = [other if isinstance(other, tuple) else (other, 0) for other in others]
+        self.put(self.graph.add(4, body, [*first, *others]))
+
+    def put(self, digest, output=0):
+        self.top, self.output = digest, output
 
     # The words of the language
 
@@ -277,7 +283,55 @@ class Front:
         root = field(3, "/")
         body = field(1, meta) + field(2, root) + (field(3, network) if network else b"")
         body += b"".join(field(6, field(1, name.rstrip("?")) + field(2, int("?" in name))) for name in devices)
-        self.top = self.graph.add(2, body, [(self.top, 0)], name=f"RUN {rest}")
+        self.put(self.graph.add(2, body, [(self.top, self.output)], name=f"RUN {rest}"))
+
+    def do_mount(self, rest):
+        """A mount of the next `exec`: DEST, its content (scratch, top or the number of an output of the last `exec`),
+        and ro, off (no output), on=PATH or cache.
+        """
+        self.mounts.append(rest.split())
+
+    def do_exec(self, rest):
+        """A process with the mounts so far; all of its outputs may be read: see `pick` and `graft`."""
+        inputs, mounts = [], b""
+        self.mounts = self.mounts if any(words[0] == "/" for words in self.mounts) else [["/", "top"], *self.mounts]
+        number = 0
+        for dest, content, *options in self.mounts:
+            named = {"top": (self.top, self.output), "scratch": None}
+            source = named[content] if content in named else (self.ran, int(content))
+            if source is not None and source not in inputs:
+                inputs.append(source)
+            selector = next((word[3:] for word in options if word.startswith("on=")), "")
+            output = -1 if "off" in options else number
+            number += output >= 0
+            mount = field(1, inputs.index(source) if source else -1) + field(2, selector) + field(3, dest)
+            mount += field(4, output) + field(5, int("ro" in options))
+            if "cache" in options:
+                mount += field(6, 3) + field(20, field(1, "name"))
+            mounts += field(2, mount)
+        meta = b"".join(field(1, word) for word in ("/bin/sh", "-c", rest)) + field(2, "PATH=/bin") + field(3, "/")
+        self.mounts = []
+        self.ran = self.graph.add(2, field(1, meta) + mounts, inputs, name=f"EXEC {rest}")
+        self.put(self.ran)
+
+    def do_pick(self, rest):
+        self.output = int(rest)
+
+    def do_graft(self, rest):
+        """Copy from an output of the last `exec`."""
+        output, source, dest = rest.split()
+        copy = field(1, source) + field(2, dest) + field(4, -1) + field(6, 1) + field(8, 1) + field(9, 1)
+        self.file(field(4, copy + field(11, -1)), (self.ran, int(output)))
+
+    def do_merge(self, rest):
+        inputs = [(self.ran, int(output)) for output in rest.split()]
+        body = b"".join(field(1, field(1, number)) for number in range(len(inputs)))
+        self.put(self.graph.add(6, body, inputs))
+
+    def do_diff(self, rest):
+        inputs = [(self.ran, int(output)) for output in rest.split()]
+        body = field(1, field(1, 0)) + field(2, field(1, 1))
+        self.put(self.graph.add(7, body, inputs))
 
     def do_device(self, rest):
         """A process with devices, whose names are before a colon; that of an optional one ends with `?`."""

@@ -99,7 +99,7 @@ def run_as_user(identity: str, state: Path, home: Path, *files: str) -> subproce
         "NO_NAMESPACES": NO_NAMESPACES,
         **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
     }
-    names = ("run", "changes", "mounts", "lifetime", *(["escape"] if identity != "traced" else []))
+    names = ("run", "changes", "outputs", "mounts", "lifetime", *(["escape"] if identity != "traced" else []))
     tests = files or [f"tests/sandbox/test_{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     return subprocess.run(

@@ -12,6 +12,7 @@ from ...llb.ops import (
     NO_INPUT,
     NO_OUTPUT,
     CacheOpt,
+    ContentCache,
     ExecOp,
     FileAction,
     FileCopy,
@@ -48,7 +49,7 @@ def _mount_selectors(op: ExecOp) -> dict[int, list[Selector]]:
             continue
         path = posixpath.join("/", mount.selector)
         safe = mount.output == NO_OUTPUT or mount.readonly or path == "/"
-        if mount.dest == "/" or not safe:
+        if mount.dest == "/" or not safe or mount.content_cache is ContentCache.OFF:
             by_key.add(mount.input)
         selectors.setdefault(mount.input, []).append(Selector(path, follow=True) if path != "/" else WHOLE)
     return {number: sorted(set(paths)) for number, paths in selectors.items() if number not in by_key}

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from ...cancel import Cancel
-from ...errors import RunError, UnsupportedError
+from ...errors import RunError
 from ...golang.text import quote
-from ...llb.ops import NO_OUTPUT, ExecOp, Mount, MountType, Node
+from ...llb.ops import NO_OUTPUT, ExecOp, Mount, MountType, Node, has_output
 from ...session import Session
 from ...status.report import VertexReport
 from ...status.trace import LastLines
@@ -62,12 +62,6 @@ class ExecRun:
     def run(self, limits: Limits = NO_LIMITS) -> list[Snapshot]:
         """Return the snapshot of each output. Raises `RunError`, with the last output lines, when the process fails."""
         op = self._op
-        if any(mount.output != NO_OUTPUT and (mount.dest != "/" or mount.output) for mount in op.mounts):
-            raise UnsupportedError(
-                "The embedded builder keeps the changes of a RUN in its root file system only, not those in other "
-                "mounts.",
-                hint="Use --builder to build with a real BuildKit.",
-            )
         root = root_of(op)
         with self._spec.opened() as spec:
             if any("\0" in text for text in (*spec.args, *spec.env)):
@@ -99,11 +93,22 @@ class ExecRun:
             error = self._failed(outcome.exit_code, outcome.error)
             error.step_ref = self._keep(outcome, root, secrets)
             raise error
-        if root.readonly or root.output == NO_OUTPUT:
+        layers: dict[int, str] = {}
+        try:
+            for number, changes in outcome.outputs.items():
+                layers[number] = self._sandbox.commit_mount(changes, self._cancel).diff_id
+        except BaseException:
             self._sandbox.discard(outcome)
-            return [self._spec.input(root.input)]
-        layer = self._sandbox.commit(outcome, self._cancel)
-        return [(*outcome.snapshot, layer.diff_id)]
+            raise
+        if root.output == NO_OUTPUT:
+            self._sandbox.discard(outcome)
+        else:
+            layers[self._op.mounts.index(root)] = self._sandbox.commit(outcome, self._cancel).diff_id
+        return [
+            (*self._spec.input(mount.input), *([layers[number]] if number in layers else []))
+            for number, mount in enumerate(self._op.mounts)
+            if has_output(mount)
+        ]
 
     def _keep(self, outcome: RunOutcome, root: Mount, secrets: list[bytes]) -> str:
         """Keep the files of a failed process for later inspection; return their key, or "" when they are not kept.

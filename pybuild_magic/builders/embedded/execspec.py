@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...cancel import Cancel
 from ...errors import BuildError
-from ...llb.ops import NO_INPUT, ExecOp, Mount, MountType, SecretEnv, SecretOpt, SSHOpt
+from ...llb.ops import NO_INPUT, NO_OUTPUT, ExecOp, Mount, MountType, SecretEnv, SecretOpt, SSHOpt, has_output
 from ...session import Session
 from ...store import Store
 from .files.contenthash import WHOLE, content_digest
@@ -48,9 +48,9 @@ class ExecSpec:
         """Yield the spec; cache mounts are held during the block."""
         op, root = self._op, root_of(self._op)
         with ExitStack() as stack:
-            others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
-            caches = self._caches(others, stack)
-            mounts = tuple(entry for mount in others if (entry := self._mount(mount, caches)) is not None)
+            numbers = sorted((n for n, m in enumerate(op.mounts) if m.dest != "/"), key=lambda n: op.mounts[n].dest)
+            caches = self._caches([op.mounts[number] for number in numbers], stack)
+            mounts = tuple(entry for number in numbers if (entry := self._mount(number, caches)) is not None)
             devices = self._devices()
             yield RunSpec(
                 args=op.meta.args,
@@ -102,7 +102,8 @@ class ExecSpec:
         snapshot, name = self.input(mount.input), mount.cache.id
         return f"{name}:{content_digest(self._store.tree(snapshot), [WHOLE], name)}" if snapshot else name
 
-    def _mount(self, mount: Mount, caches: Mapping[str, Path]) -> SandboxMount | None:
+    def _mount(self, number: int, caches: Mapping[str, Path]) -> SandboxMount | None:
+        mount = self._op.mounts[number]
         kind = mount.mount_type
         if kind == MountType.SECRET:
             return self._secret(mount)
@@ -114,7 +115,10 @@ class ExecSpec:
         if kind == MountType.CACHE:
             source = caches[mount.dest]
             return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=source, readonly=mount.readonly)
-        return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
+        # A read-only mount of an input has that as its output.
+        is_changed = has_output(mount) and not (mount.readonly and mount.input != NO_INPUT)
+        output = number if is_changed else NO_OUTPUT
+        return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly, output=output)
 
     def _dest(self, mount: Mount) -> str:
         """Return the path of a secret or an agent: the front end leaves a relative path as it is."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...cache.checksum import MissingError
 from ...cache.keys import Dependency, content_record, op_key, source_records
 from ...cache.records import Link, Record, Records, Result
-from ...llb.ops import Edge, FileOp, Node, SourceOp, walk
+from ...llb.ops import Edge, SourceOp, outputs_read, walk
 from ...store.links import LinkLoopError
 from .vertex import SolvedGraph
 from .vertex_result import VertexResult
@@ -19,7 +19,8 @@ def collect(edges: Sequence[Edge | None], build: SolvedGraph, *, whole: bool) ->
     """
     records = Records()
     numbers: dict[tuple[str, int], list[int]] = {}
-    targets = {edge.node.digest for edge in edges if edge is not None}
+    targets = {(edge.node.digest, edge.output) for edge in edges if edge is not None}
+    read = outputs_read(edges)
     for node in walk(*edges):
         if isinstance(node.op, SourceOp):
             numbers[node.digest, 0] = [records.add(digest) for digest in source_records(build.names(node))]
@@ -31,9 +32,10 @@ def collect(edges: Sequence[Edge | None], build: SolvedGraph, *, whole: bool) ->
         ]
         if not all(inputs) and inputs:
             continue
-        done = build.result(node) if whole or node.digest in targets else None
-        for output in range(_outputs(node)):
-            result = None if done is None or output >= len(done.snapshots) else _result(done, output)
+        done = build.result(node)
+        for output in sorted(read[node.digest]):
+            wanted = done is not None and (whole or (node.digest, output) in targets)
+            result = _result(done, output) if wanted and done is not None else None
             numbers[node.digest, output] = [records.add(key.record(output), inputs, result)]
     return records.all()
 
@@ -56,9 +58,3 @@ def _result(done: VertexResult, output: int) -> Result | None:
         return None
     provenance = done.created.get(snapshot[-1])
     return Result(snapshot, provenance.at if provenance else 0)
-
-
-def _outputs(node: Node) -> int:
-    if isinstance(node.op, FileOp):
-        return 1 + max(action.output for action in node.op.actions)
-    return 1

@@ -22,7 +22,7 @@ from ...cache.imported import CacheLayersError, ImportedCache
 from ...cache.keys import Selector
 from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
-from ...llb.ops import Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
+from ...llb.ops import Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, output_count, outputs_read, walk
 from ...llb.sourcepolicy import rewrite
 from ...session import Session
 from ...status.messages import Vertex
@@ -41,7 +41,7 @@ from .runner import OpRunner
 from .sandbox import Sandbox
 from .sandbox.limits import NO_LIMITS, Limits
 from .sources import ImageSource, RemoteLayers, SourceContext, open_source
-from .vertex import SolvedGraph, SolvedVertex
+from .vertex import SolvedGraph, SolvedVertex, layers_created
 from .vertex_result import Provenance, Snapshot, VertexResult, from_record, to_record
 from .workers import Workers, gather
 
@@ -157,6 +157,8 @@ class Solver:
                 for digest in inputs:
                     self._vertices[digest].readers.append(vertex)
                 vertexes.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
+        for digest, outputs in outputs_read(edges).items():
+            self._vertices[digest].read(outputs)
         self._reporter.announce(vertexes)
 
     async def _target(self, edge: Edge | None, *, whole: bool) -> VertexResult:
@@ -341,7 +343,7 @@ class Solver:
         """Return whether an imported cache has the result, left in `vertex.known_result`: see `CacheMatcher.find`."""
         if self._matcher is None or vertex.node.ignore_cache:
             return False
-        result = await self._matcher.find(vertex.node, by_content=by_content)
+        result = await self._matcher.find(vertex.node, vertex.outputs, by_content=by_content)
         if result is None:
             return False
         vertex.known_result, vertex.imported = result, True
@@ -352,7 +354,8 @@ class Solver:
         """Remember imported results whose layers were fetched, and complete the steps that nothing needed."""
         for vertex in self._vertices.values() if self._matcher is not None else ():
             if vertex.imported and vertex.known_result is not None:
-                self._remember(vertex.cache_key, vertex.node, vertex.known_result)
+                if len(vertex.outputs) == output_count(vertex.node.op):  # a record has all outputs
+                    self._remember(vertex.cache_key, vertex.node, vertex.known_result)
             elif (
                 vertex.key is not None and vertex.result is None and vertex.known_result is None and vertex.node.inputs
             ):
@@ -381,9 +384,8 @@ class Solver:
             if record and (pair := from_record(record)):
                 vertex.report.cached()
                 return pair[1]
-            created = {layer: provenance for solved in inputs for layer, provenance in solved.created.items()}
             run = await self._prepare(node)
-            return await self._workers.step(vertex.report, lambda: self._run(vertex, run, created))
+            return await self._workers.step(vertex.report, lambda: self._run(vertex, run, inputs))
 
     async def _plain_key(self, vertex: SolvedVertex) -> None:
         """Return the key of a vertex that is run whatever is remembered."""
@@ -431,11 +433,10 @@ class Solver:
         return lambda report: self._runner.run(node, snapshots, report)
 
     def _run(
-        self, vertex: SolvedVertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
+        self, vertex: SolvedVertex, run: Callable[[VertexReport], Sequence[Snapshot]], inputs: Sequence[VertexResult]
     ) -> VertexResult:
         snapshots = tuple(run(vertex.report))
-        provenance = Provenance(time.time_ns(), _description(vertex.node))
-        created = {layer: created.get(layer, provenance) for snapshot in snapshots for layer in snapshot}
+        created = layers_created(vertex.node, snapshots, inputs, time.time_ns())
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
             earlier = from_record(before)
@@ -484,11 +485,6 @@ class Solver:
 
     def _lock_path(self, key: str) -> Path:
         return self._store.root / "locks" / key.rpartition(":")[2]
-
-
-def _description(node: Node) -> str:
-    """Return BuildKit's history entry for a layer whose image's config has none."""
-    return f"mount / from exec {' '.join(node.op.meta.args)}" if isinstance(node.op, ExecOp) else node.name
 
 
 def _is_local(node: Node) -> bool:

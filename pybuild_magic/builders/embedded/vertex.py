@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from ...cache.checksum import TreeChecksum
 from ...cancel import Cancel
-from ...llb.ops import Edge, Node
+from ...llb.ops import Edge, ExecOp, FileOp, Node, has_output, output_count
 from ...status.report import VertexReport
 from ...store import Store
 from .context import ContextTree
+from .snapshot import Snapshot
 from .sources import Source
-from .vertex_result import VertexResult
+from .vertex_result import Provenance, VertexResult
 
 
 class SolvedVertex:
@@ -30,10 +31,41 @@ class SolvedVertex:
         self.source: Source | None = None
         self.readers: list[SolvedVertex] = []
         """The vertices that have it as an input."""
+        self.outputs: set[int] = set()
+        """The numbers of the outputs that are read."""
         self.undecided = False
         """Whether something must run before its key is known."""
         self.imported = False
-        """Whether `found` is from an imported cache."""
+        """Whether `known_result` is from an imported cache; then it has the outputs that are read, and no others."""
+
+    def read(self, outputs: set[int]) -> None:
+        """Have these outputs read too; an imported result without them is forgotten."""
+        if self.imported and not outputs <= self.outputs:
+            self.key = self.result = self.known_result = None
+            self.imported = False
+        self.outputs |= outputs
+
+
+def layers_created(
+    node: Node, snapshots: Sequence[Snapshot], inputs: Sequence[VertexResult], now: int
+) -> dict[str, Provenance]:
+    """Return the origin of each layer of the results of a node: the node itself, at the time `now`, or its inputs."""
+    before = {snapshot for solved in inputs for snapshot in solved.snapshots}
+    created = {layer: provenance for solved in inputs for layer, provenance in solved.created.items()}
+    for snapshot, name in zip(snapshots, _layer_names(node), strict=True):
+        for layer in snapshot:
+            created.setdefault(layer, Provenance(now, name))
+        if isinstance(node.op, ExecOp | FileOp) and snapshot and snapshot not in before:
+            created[snapshot[-1]] = Provenance(now, name)  # an input may have the very same layer
+    return {layer: created[layer] for snapshot in snapshots for layer in snapshot}
+
+
+def _layer_names(node: Node) -> Sequence[str]:
+    """Return BuildKit's history entry for the layers of each output, for images whose config has none."""
+    if not isinstance(node.op, ExecOp):
+        return [node.name] * output_count(node.op)
+    command = " ".join(node.op.meta.args)
+    return [f"mount {mount.dest} from exec {command}" for mount in node.op.mounts if has_output(mount)]
 
 
 class SolvedGraph:

@@ -20,7 +20,7 @@ import msgspec
 
 from ....cancel import Cancel
 from ....errors import BuildError, Interrupted
-from ....llb.ops import NO_INPUT, Edge, ExecOp, Meta, MountType, Node
+from ....llb.ops import NO_INPUT, NO_OUTPUT, Edge, ExecOp, Meta, MountType, Node
 from ....net.grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, UNKNOWN, GrpcError
 from ....net.grpc.stream import Call, CallCancelled, prefixed
 from ....session import Session
@@ -89,6 +89,7 @@ class Containers:
             message = pb.Mount()
             message.CopyFrom(mount)
             message.input = len(inputs) if mount.resultID else NO_INPUT
+            message.output = NO_OUTPUT
             if mount.resultID:
                 inputs.append(self._solve(mount.resultID))
             messages.append(message)

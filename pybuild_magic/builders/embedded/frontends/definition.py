@@ -16,6 +16,7 @@ from ....llb.ops import (
     CacheOpt,
     CDIDevice,
     Chown,
+    ContentCache,
     DiffOp,
     Edge,
     ExecOp,
@@ -38,6 +39,7 @@ from ....llb.ops import (
     Sharing,
     SourceOp,
     SSHOpt,
+    output_count,
     walk,
 )
 from ....llb.protobuf import message_of, result_of, wire
@@ -49,6 +51,7 @@ MAX_OPS = 50_000
 """The most vertices of a definition. The largest Dockerfiles have a few hundred."""
 MAX_INPUTS = 10_000
 _KINDS = tuple(MountType)
+_CONTENT_CACHES = tuple(ContentCache)
 _NETWORKS = tuple(NetMode)
 _SHARING = tuple(Sharing)
 _JSON_ATTRS = ("local.includepattern", "local.excludepatterns", "local.followpaths")
@@ -98,10 +101,16 @@ class Definition:
             self.nodes[digest] = self._node(digest, ops[digest], sent[digest])
             # A vertex's digest needs its inputs' digests: in this order, each call goes only one level deep.
             _ = self.nodes[digest].digest
-        return Edge(self.nodes[result.digest], _index(result.index))
+        return self._edge(result)
+
+    def _edge(self, item: pb.Input) -> Edge:
+        node = self.nodes[item.digest]
+        if not 0 <= item.index < output_count(node.op):
+            raise DefinitionError(f"invalid output index {item.index}: {node.name} has {output_count(node.op)}")
+        return Edge(node, item.index)
 
     def _node(self, digest: str, op: pb.Op, sent: bytes) -> Node:
-        inputs = tuple(Edge(self.nodes[item.digest], _index(item.index)) for item in op.inputs)
+        inputs = tuple(map(self._edge, op.inputs))
         meta = self._metadata[digest] if digest in self._metadata else pb.OpMetadata()
         node_op = _op(op, self._layout)
         return Node(
@@ -182,12 +191,6 @@ def _in_order(root: str, ops: Mapping[str, pb.Op]) -> list[str]:
     return order
 
 
-def _index(value: int) -> int:
-    if not 0 <= value < MAX_INPUTS:
-        raise DefinitionError(f"invalid output index {value}")
-    return value
-
-
 def _op(op: pb.Op, layout: Callable[[str], str]) -> Op:
     count = len(op.inputs)
     match op.WhichOneof("op"):
@@ -228,6 +231,11 @@ def _exec(op: pb.ExecOp, count: int) -> ExecOp:
         raise DefinitionError("invalid exec op with no args")
     if not op.mounts:
         raise DefinitionError("invalid exec op with no mounts")
+    roots = [mount for mount in op.mounts if mount.dest == "/"]
+    if not roots:
+        raise DefinitionError("invalid exec op with no rootfs")
+    if any(mount.mountType != pb.BIND for mount in roots):
+        raise DefinitionError("invalid mount type for /")
     proxies = [(field.name, value) for field, value in meta.proxy_env.ListFields()]
     return ExecOp(
         Meta(
@@ -240,6 +248,7 @@ def _exec(op: pb.ExecOp, count: int) -> ExecOp:
             ulimit=tuple((limit.Name, limit.Soft, limit.Hard) for limit in meta.ulimit),
             cgroup_parent=meta.cgroupParent,
             valid_exit_codes=tuple(meta.validExitCodes),
+            removes_stub_parents=meta.removeMountStubsRecursive,
             proxy_env=tuple(f"{variable}={value}" for name, value in proxies for variable in (name.upper(), name)),
         ),
         tuple(mount_of(mount, count) for mount in op.mounts),
@@ -261,6 +270,7 @@ def mount_of(mount: pb.Mount, count: int) -> Mount:
         output=NO_OUTPUT if alone else max(NO_OUTPUT, min(mount.output, MAX_INPUTS)),
         readonly=mount.readonly,
         mount_type=kind,
+        content_cache=_member(_CONTENT_CACHES, mount.contentCache, "content cache"),
         tmpfs_size=max(0, mount.TmpfsOpt.size),
         cache=_cache(mount) if kind == MountType.CACHE else None,
         secret=SecretOpt(*_given(mount.secretOpt)) if kind == MountType.SECRET else None,
@@ -289,6 +299,9 @@ def _given(option: pb.SecretOpt | pb.SSHOpt) -> tuple[str, int, int, int, bool]:
 def _file(op: pb.FileOp, count: int) -> FileOp:
     if not op.actions:
         raise DefinitionError("invalid file op with no actions")
+    outputs = sorted(action.output for action in op.actions if action.output != NO_OUTPUT)
+    if not outputs or outputs != list(range(len(outputs))):
+        raise DefinitionError(f"invalid file op: the numbers of its outputs are {outputs}")
     actions: list[FileAction] = []
     for number, action in enumerate(op.actions):
         below = count + number

@@ -16,7 +16,7 @@ from ....cancel import Cancel
 from ....errors import StoreError
 from ....store import Entry, Layer, LayerWriter, LazyContent, Store
 from .client import Helper, JobFailed
-from .spec import RunOutcome
+from .spec import Changes, MountChanges, RunOutcome
 
 if TYPE_CHECKING:
     from .helper.changes import Row
@@ -29,10 +29,19 @@ _BLOCK = 1 << 20
 
 def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cancel | None, *, overlay: bool) -> Layer:
     """Return the layer; `overlay` says how the root was assembled. Raises StoreError, Interrupted."""
-    cancel = cancel or Cancel()
-    job = _job(helper, outcome, overlay=overlay)
+    mountpoints = {path.lstrip("/") for path in outcome.created}
+    own = _unchanged if helper.owned else _owners(store, outcome, mountpoints)
+    return _write(store, helper, _job(helper, outcome, overlay=overlay), own, cancel or Cancel())
+
+
+def write_mount(store: Store, helper: Helper, mount: MountChanges, cancel: Cancel | None) -> Layer:
+    """Return the layer of the changes in a mount. Raises StoreError, Interrupted."""
+    own = _unchanged if helper.owned else _owners(store, mount, set())
+    return _write(store, helper, _mount_job(mount), own, cancel or Cancel())
+
+
+def _write(store: Store, helper: Helper, job: ChangesJob, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
     changes = _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
-    own = _unchanged if helper.owned else _owners(store, outcome)
     try:
         if _takes(job["upper"] or job["root"], MANY):
             return _write_once(store, changes, own, cancel)
@@ -56,12 +65,29 @@ def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
         "blobs": (work / "blobs").read_text().splitlines() if recorded else [],
         "stubs": list(outcome.stubs),
         "owners": "",
+        "before": "",
         "told": "",
         "contents": True,
     }
     if helper.program and helper.rung is not None:
         helper.rung.way.compare(job, str(work))
     return job
+
+
+def _mount_job(mount: MountChanges) -> ChangesJob:
+    work, overlay = mount.work, mount.is_overlay
+    return {
+        "lower": list(mount.lower),
+        "upper": str(work / "fs") if overlay else "",
+        "root": "" if overlay else str(work / "fs"),
+        "record": "" if overlay else str(work / "record"),
+        "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
+        "stubs": [],
+        "owners": mount.table,
+        "before": str(work / "owners") if mount.table else "",
+        "told": "",
+        "contents": True,
+    }
 
 
 def _takes(root: str, size: int) -> bool:
@@ -80,7 +106,7 @@ def _takes(root: str, size: int) -> bool:
     return size <= 0
 
 
-def _write_once(store: Store, changes: _Changes, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
+def _write_once(store: Store, changes: _Reader, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
     """Write a layer that refers to the contents that the store already has.
 
     Contents whose size matches one of another layer are hashed beforehand, all others while they are written.
@@ -126,13 +152,12 @@ def _digest(fd: int, cancel: Cancel) -> bytes:
     return hasher.digest()
 
 
-def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
+def _owners(store: Store, changes: Changes, mountpoints: set[str]) -> Callable[[Entry], Entry]:
     """Return the owners where there is a single id: existing files keep their owner, new ones get that of the process.
 
     Files made by the sandbox itself belong to root.
     """
-    tree = store.tree(outcome.snapshot)
-    mountpoints = {path.lstrip("/") for path in outcome.created}
+    tree = store.tree(changes.snapshot)
 
     def own(entry: Entry) -> Entry:
         if entry.is_whiteout:
@@ -141,7 +166,7 @@ def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
         if old is not None:
             uid, gid = old.uid, old.gid
         else:
-            uid, gid = (0, 0) if entry.path in mountpoints else outcome.new_owner
+            uid, gid = (0, 0) if entry.path in mountpoints else changes.new_owner
         return msgspec.structs.replace(entry, uid=uid, gid=gid)
 
     return own
@@ -151,7 +176,7 @@ def _unchanged(entry: Entry) -> Entry:
     return entry
 
 
-class _Changes(Protocol):
+class _Reader(Protocol):
     """The changes of a process, read in one pass or, with entries before contents, in several."""
 
     def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:

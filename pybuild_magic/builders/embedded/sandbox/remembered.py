@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ....llb.ops import MountType
@@ -17,6 +17,7 @@ from ....store.merge import WHITEOUT, Unpacked
 from .spec import RunSpec, Snapshot
 
 if TYPE_CHECKING:
+    from .helper.jobs import MountJob
     from .helper.owners import Owner
 
 _DEVICES = {"3": stat.S_IFCHR, "4": stat.S_IFBLK}
@@ -33,14 +34,16 @@ class Remembered:
         self._lock = threading.Lock()
         self._tables: dict[Snapshot, Mapping[str, Entry]] = {(): {}}
 
-    def write(self, spec: RunSpec, file: str) -> None:
-        """Write the table for the tracer of a RUN: of its root, and of its mounts."""
-        from .helper.owners import read_beside, write
+    def write(self, spec: RunSpec, file: str, mounts: Sequence[MountJob]) -> None:
+        """Write the table for the tracer of a RUN: of its root, and of its `mounts`."""
+        from .helper.owners import read_beside, read_extracted, write
 
         rows: list[tuple[bytes | tuple[int, int], Owner]] = list(self._rows(spec.snapshot, "", ""))
-        for mount in spec.mounts:
+        for mount, job in zip(spec.mounts, mounts, strict=True):
             if mount.outlives:
                 rows += read_beside(str(mount.outlives)).items()
+            elif job["compared"]:
+                rows += read_extracted(job["source"]).items()  # all of the copy, and not just the part that is shown
             elif mount.kind == MountType.BIND:
                 rows += self._rows(mount.snapshot, mount.selector.strip("/"), mount.dest.strip("/"))
         write(file, rows)

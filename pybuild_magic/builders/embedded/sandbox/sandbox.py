@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import msgspec
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
+from ....llb.ops import NO_OUTPUT
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
 from .client import Helper
@@ -25,7 +27,7 @@ from .limits import Guard, Limits, limited, rlimits, version
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
-from .spec import RunOutcome, RunSpec, sized
+from .spec import MountChanges, RunOutcome, RunSpec, sized
 from .staging import Staging, process_job
 from .users import User, resolve_user
 
@@ -177,19 +179,36 @@ class Sandbox:
                 return self.run(spec, on_output, cancel, hold)
             raise
         seen = iter(result.images)
+        images, lower = _shown(job["lower"], seen)
+        table = (f"{job['owners']}.mounts" if job["keeper"] else job["owners"]) if self._helper.program else ""
+        outputs: dict[int, MountChanges] = {}
+        for number, (mount, mounted) in enumerate(zip(spec.mounts, job["mounts"], strict=True)):
+            if mount.output != NO_OUTPUT:
+                mount_images, mount_lower = _shown(mounted["lower"], seen)
+                is_overlay = self._staging.is_stacked(mount, overlay=overlay)
+                outputs[mount.output] = MountChanges(
+                    snapshot=mount.snapshot,
+                    work=work / f"tmp/{number}",
+                    lower=mount_lower,
+                    images=mount_images,
+                    new_owner=(user.uid, user.gid),
+                    is_overlay=is_overlay,
+                    table="" if is_overlay else table,
+                )
         return RunOutcome(
-            result.code,
-            spec.snapshot,
-            work,
-            tuple(f"/proc/self/fd/{next(seen)}" if path.endswith(IMAGE) else path for path in job["lower"]),
-            result.images,
-            result.error,
-            tuple(result.stubs),
-            tuple(result.created),
-            limits,
-            tuple(warnings),
-            (user.uid, user.gid),
-            result.no_workdir,
+            exit_code=result.code,
+            snapshot=spec.snapshot,
+            work=work,
+            lower=lower,
+            images=images,
+            error=result.error,
+            stubs=tuple(result.stubs),
+            created=tuple(result.created),
+            outputs=outputs,
+            limits=limits,
+            warnings=tuple(warnings),
+            new_owner=(user.uid, user.gid),
+            no_workdir=result.no_workdir,
         )
 
     def _limit(self, limits: Limits, job: RunJob, stack: ExitStack, warnings: list[str]) -> str:
@@ -248,7 +267,7 @@ class Sandbox:
         except BaseException:
             self.discard(outcome)
             raise
-        close_all(outcome.images)
+        _close(outcome)
         if self.overlay and not self.rootfs.has_layer(layer):
             aside = outcome.work.with_name(f"{outcome.work.name}.tmp")
             self._leftovers.add((outcome.work / "tmp").rename(aside))
@@ -257,13 +276,19 @@ class Sandbox:
             self._leftovers.add(outcome.work)
         return layer
 
+    def commit_mount(self, mount: MountChanges, cancel: Cancel | None = None) -> Layer:
+        """Make a layer of a process's changes in a mount. Their directory stays that of the process."""
+        from .changed import write_mount
+
+        return write_mount(self.store, self._helper, mount, cancel)
+
     def tidy(self) -> None:
         """Wait until the remains of a build's steps are deleted."""
         self._leftovers.wait()
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop the changes of a process."""
-        close_all(outcome.images)
+        _close(outcome)
         self.remove(outcome.work)
 
     def remove(self, path: Path) -> None:
@@ -282,7 +307,9 @@ class Sandbox:
 
             run_job(submit, on_output, cancel, result, hold, terminal=bool(job["terminal"]))
             cancel.check()
-            if result.failure is None and len(result.images) < sum(path.endswith(IMAGE) for path in job["lower"]):
+            compared = [job["lower"], *(mount["lower"] for mount in job["mounts"] if mount["compared"])]
+            images = [path for lower in compared for path in lower if path.endswith(IMAGE)]
+            if result.failure is None and len(result.images) < len(images):
                 result.failure = 0, "its process was killed before it started"
             if result.failure is not None:
                 raise _setup_error(result.failure)
@@ -325,6 +352,18 @@ class Sandbox:
             finally:
                 self.remove(work)
         raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
+
+
+def _close(outcome: RunOutcome) -> None:
+    for changes in (outcome, *outcome.outputs.values()):
+        close_all(changes.images)
+
+
+def _shown(stack: list[str], seen: Iterator[int]) -> tuple[list[int], tuple[str, ...]]:
+    """Return the descriptors of the images in a stack, the next of those that were `seen`, and paths of all of it."""
+    images = {path: next(seen) for path in stack if path.endswith(IMAGE)}
+    paths = tuple(f"/proc/self/fd/{images[path]}" if path in images else path for path in stack)
+    return list(images.values()), paths
 
 
 def _rung_wanted() -> int:

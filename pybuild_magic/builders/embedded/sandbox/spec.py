@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ....llb.ops import MountType, NetMode
+from ....llb.ops import NO_OUTPUT, MountType, NetMode
 from ..snapshot import Snapshot
 from .limits import Limits
 
@@ -17,7 +17,7 @@ class SandboxMount(msgspec.Struct, frozen=True):
     Its content depends on `kind`:
 
     - bind: the directory or file `selector` of `snapshot`. Unless `readonly`, the process may write, and what
-      it writes is thrown away.
+      it writes is thrown away, unless there is an `output`.
     - bind with a `source`: that file or directory of the machine itself. With a `snapshot` too, it is an own
       directory of the store, that gets what the snapshot has at `selector` when it is empty.
     - cache: the directory `source`, which outlives the build. Made when missing, with what `snapshot` holds
@@ -37,6 +37,8 @@ class SandboxMount(msgspec.Struct, frozen=True):
     """bind with a source: whether the owners of its files are remembered when there is a single id, as for a cache
     mount.
     """
+    output: int = NO_OUTPUT
+    """bind: the number of its changes in the outcome, if they are kept."""
     device: bool = False
     """bind: whether it is a device of the machine that may be opened."""
     size: int = 0
@@ -131,15 +133,11 @@ def sized(spec: RunSpec) -> list[str]:
     ]
 
 
-class RunOutcome(msgspec.Struct, frozen=True):
-    """The outcome of a process, and the place of its changes: `Sandbox.commit` or `Sandbox.discard` them.
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """The changes of a process in its root, or in one of its mounts."""
 
-    `exit_code` is the process's own; 128+n when signal n ended it; 127 when the command was not found and
-    126 when it could not be started, with the reason in `error`.
-    """
-
-    exit_code: int
     snapshot: Snapshot
+    """The layers that it started from."""
     work: Path
     """A directory for this run only; the changes are in its `fs`."""
     lower: tuple[str, ...] = ()
@@ -148,17 +146,37 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """
     images: list[int] = msgspec.field(default_factory=list[int])
     """Descriptors that keep the images in `lower` mounted until the outcome is committed or discarded."""
+    new_owner: tuple[int, int] = (0, 0)
+    """The owner of new files where there is a single id (rootless without subordinate ids)."""
+
+
+class MountChanges(Changes, frozen=True, kw_only=True):
+    """The changes in a mount. Where it is no overlay, `fs` is a copy, with a `record` of it beside it."""
+
+    is_overlay: bool
+    table: str
+    """The tracer's table of owners; "" without one."""
+
+
+class RunOutcome(Changes, frozen=True, kw_only=True):
+    """The outcome of a process, and its changes in its root: `Sandbox.commit` or `Sandbox.discard` them.
+
+    `exit_code` is the process's own; 128+n when signal n ended it; 127 when the command was not found and
+    126 when it could not be started, with the reason in `error`.
+    """
+
+    exit_code: int
     error: str = ""
     stubs: tuple[str, ...] = ()
     """Mount points that were made for the run, absolute in its root; they are removed if still empty."""
     created: tuple[str, ...] = ()
     """Paths that the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
+    outputs: dict[int, MountChanges] = {}
+    """The changes in mounts that are kept, by their numbers: `Sandbox.commit_mount` them before the root's."""
     limits: str = ""
     """The limits of all its processes, and by what they held."""
     warnings: tuple[str, ...] = ()
     """Sentences about what was asked for and did not hold, or held otherwise."""
-    new_owner: tuple[int, int] = (0, 0)
-    """The owner of new files where there is a single id (rootless without subordinate ids)."""
     no_workdir: bool = False
     """Whether it could not begin in its working directory, which is said on its standard error; its code is 1 then, as
     in BuildKit. A tracer does not tell, and ends with the code that docker run would.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
 from ....errors import BuildError, UnsupportedError
-from ....llb.ops import MountType, NetMode
+from ....llb.ops import NO_OUTPUT, MountType, NetMode
 from ....store import Store, resolve
 from .agent import AgentSocket
 from .client import Helper
@@ -97,10 +97,18 @@ class Staging:
         assert self.helper.rung is not None
         self.helper.rung.way.prepare(job, self.helper.program)
         if job["keeper"]:
-            self.remembered.write(spec, job["owners"])
+            self.remembered.write(spec, job["owners"], mounts)
         if self.helper.traced:
             job["memory"] = stack.enter_context(tempfile.TemporaryDirectory(dir=_in_memory()))
         return job
+
+    def is_stacked(self, mount: SandboxMount, *, overlay: bool) -> bool:
+        """Return whether a bind mount is an overlay.
+
+        Kept changes are found in a copy instead where a tracer remembers owners: it knows files by their inodes, and
+        those of an overlay are not those on the disk.
+        """
+        return overlay and (mount.output == NO_OUTPUT or not self.helper.kept)
 
     def _mount(self, mount: SandboxMount, place: Path, cancel: Cancel, stack: ExitStack, *, overlay: bool) -> MountJob:
         lower: list[str] = []
@@ -114,12 +122,16 @@ class Staging:
                     self.rootfs.fill(mount.source, mount.snapshot, cancel, below=below)
             source, selector = _place(mount.source)
         elif mount.kind == MountType.BIND:
-            if overlay:
+            if self.is_stacked(mount, overlay=overlay):
                 lower = self.rootfs.stack(mount.snapshot, cancel)
-                if not mount.readonly:
-                    upper, work = str(place / "upper"), str(place / "work")
-                    for directory in (place, place / "upper", place / "work"):
+                if not mount.readonly or mount.output != NO_OUTPUT:
+                    upper, work = str(place / "fs"), str(place / "work")
+                    for directory in (place, place / "fs", place / "work"):
                         directory.mkdir(mode=0o755)
+            elif mount.output != NO_OUTPUT:
+                place.mkdir()
+                self.rootfs.copy(mount.snapshot, place, cancel, record=str(place / "record"))
+                source = str(place / "fs")
             else:
                 selector = resolve(self.store.tree(mount.snapshot), selector)
                 if mount.readonly and not self.helper.copied:
@@ -142,6 +154,7 @@ class Staging:
             "dest": mount.dest,
             "readonly": mount.readonly,
             "device": mount.device,
+            "compared": mount.output != NO_OUTPUT,
             "lower": lower,
             "upper": upper,
             "work": work,

@@ -131,6 +131,11 @@ class RecordBase:
                 believe(info, owners.get(info.ino))
         self.blobs = blobs
 
+    def own(self, owners: dict[bytes, Owner]) -> None:
+        """Use a table of owners by path; a file that is not in it belongs to root."""
+        for path, info in self.infos.items():
+            believe(info, owners.get(path))
+
     def get(self, path: bytes) -> Info | None:
         """Return the earlier properties of `path`."""
         return self.infos.get(path)

@@ -12,7 +12,7 @@ import stat
 
 from . import mounts
 from .before import READ, RecordBase, StackBase
-from .owners import read
+from .owners import read, read_paths
 from .properties import Info, is_opaque, join, look, order_of, walk
 from .reach import Reach
 
@@ -246,10 +246,16 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], object]) -> None:
             os.chmod(root, 0o755)
             return
         before: dict[int, Owner] | None = None
-        if job["owners"]:
+        if job["owners"] and job["before"]:
+            device = os.stat(root).st_dev
+            reach.owners = {inode: owner for (dev, inode), owner in read(job["owners"]).items() if dev == device}
+        elif job["owners"]:
             before, reach.owners = (_by_inode(job["owners"] + end) for end in (".before", ""))
         if job["record"]:
-            Differ(root, RecordBase(job["record"], job["blobs"], before), emit, reach).walked(b"")
+            base = RecordBase(job["record"], job["blobs"], before)
+            if job["before"]:
+                base.own(read_paths(job["before"]))
+            Differ(root, base, emit, reach).walked(b"")
         else:
             Differ(root, StackBase(job["lower"], reach, before), emit, reach).overlay()
     # The root directory is in no layer: changes of its mode and owner are dropped here.

@@ -62,7 +62,7 @@ class Container:
         """Descriptors of the sources of the job's mounts; -1 for a mount without a source outside."""
         self.host = dict(ground.host)
         self.images: list[int] = []
-        """The roots of the images of which the root file system is stacked."""
+        """The roots of the images of which the root file system is stacked, then those of compared mounts."""
 
     def start(self, report: Report, channel: int) -> NoReturn:
         """Set everything up and become the process. Raises OSError when the machine refuses.
@@ -130,7 +130,7 @@ class Container:
                 userns=self.userns,
                 flags=flags,
             )
-            self.images = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in images]
+            self.images = open_images(images)
         return root
 
     def stage_sources(self) -> None:
@@ -139,10 +139,14 @@ class Container:
             path = f"{self.scratch}/{name}"
             write_file(path, self.job[name], 0o644)
             self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        self.sources = [
-            stage_source(item, f"{self.scratch}/{number}", userns=self.userns, owned=self.keeper is None)
-            for number, item in enumerate(self.job["mounts"])
-        ]
+        for number, item in enumerate(self.job["mounts"]):
+            place = f"{self.scratch}/{number}"
+            if item["kind"] == "bind" and not item["source"]:
+                images = stage_overlay(item, place, userns=self.userns)
+                self.images += open_images(images) if item["compared"] else []
+                self.sources.append(mounts.resolve_in(place, item["selector"]))
+            else:
+                self.sources.append(stage_source(item, place, owned=self.keeper is None))
 
     def prepare_paths(self, root: Root) -> list[str]:
         """Make the working directory, as BuildKit does before it mounts, and return the stubs of the mounts."""
@@ -356,7 +360,19 @@ def raise_loopback() -> None:
         fcntl.ioctl(sock.fileno(), 0x8914, struct.pack("16sh14x", b"lo", up_and_running))
 
 
-def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> int:
+def open_images(paths: list[str]) -> list[int]:
+    """Return descriptors of the roots of mounted images."""
+    return [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in paths]
+
+
+def stage_overlay(item: MountJob, place: str, *, userns: bool) -> list[str]:
+    """Stack the layers of a mount at `place`; return the paths of the images among them."""
+    os.mkdir(place)
+    os.mkdir(place + ".l")
+    return mounts.overlay(place, place + ".l", item["lower"], upper=item["upper"], work=item["work"], userns=userns)
+
+
+def stage_source(item: MountJob, place: str, *, owned: bool) -> int:
     """Return a descriptor of the mount's source (-1 when there is none outside), made at `place` when it is new.
 
     `owned` says whether the source can be given to its user.
@@ -370,14 +386,9 @@ def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> in
             os.chown(place, item["uid"], item["gid"])
         os.chmod(place, item["mode"] & 0o777)
         return os.open(place, os.O_PATH | os.O_CLOEXEC)
-    if item["source"]:
-        if kind == "ssh":
-            return stage_socket(item, owned=owned)
-        return mounts.resolve_in(item["source"], item["selector"])
-    os.mkdir(place)
-    os.mkdir(place + ".l")
-    mounts.overlay(place, place + ".l", item["lower"], upper=item["upper"], work=item["work"], userns=userns)
-    return mounts.resolve_in(place, item["selector"])
+    if kind == "ssh":
+        return stage_socket(item, owned=owned)
+    return mounts.resolve_in(item["source"], item["selector"])
 
 
 def stage_socket(item: MountJob, *, owned: bool) -> int:

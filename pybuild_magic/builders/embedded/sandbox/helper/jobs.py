@@ -13,6 +13,8 @@ class MountJob(TypedDict):
     readonly: bool
     device: bool
     """Whether it is a device that may be opened."""
+    compared: bool
+    """Whether its changes are kept; then the images in `lower` are reported."""
     lower: list[str]
     """bind: layer directories, bottom first; [] for scratch."""
     upper: str
@@ -134,6 +136,8 @@ class ChangesJob(TypedDict):
     """Mount points to remove first, if they are still empty."""
     owners: str
     """The tracer's table; "" for none."""
+    before: str
+    """The table of owners before, by path; "" for the tracer's own, by inode, beside `owners`."""
     told: str
     """The file in which the tracer recorded the changes; "" for none."""
     contents: bool

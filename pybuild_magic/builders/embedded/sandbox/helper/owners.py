@@ -95,6 +95,15 @@ def read_paths(file: str) -> dict[bytes, Owner]:
     return by_name
 
 
+def read_extracted(root: str) -> dict[tuple[int, int], Owner]:
+    """Return the records of the files extracted to `root`, by (st_dev, st_ino), from the table beside it."""
+    by_inode: dict[tuple[int, int], Owner] = {}
+    for path, owner in read_paths(f"{root}/../owners").items():
+        info = os.lstat(os.fsencode(root) + b"/" + path)
+        by_inode[info.st_dev, info.st_ino] = owner
+    return by_inode
+
+
 def beside(directory: str) -> str:
     """Return the path of a cache mount's table."""
     return f"{directory}.owners"

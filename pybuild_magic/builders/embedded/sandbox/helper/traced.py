@@ -16,7 +16,7 @@ from .container import write_file
 from .inside import INSIDE, clean
 from .linux import open_in
 from .messages import send
-from .owners import AS_ON_DISK, Owner, read_beside, read_paths, write
+from .owners import AS_ON_DISK, Owner, read_beside, read_extracted, write
 from .restrict import set_limits
 
 TYPE_CHECKING = False
@@ -148,9 +148,7 @@ class Owners:
         """Record the owners of the files of the directory `root` from the table beside it."""
         if not self.file:
             return
-        for path, owner in read_paths(f"{root}/../owners").items():
-            info = os.lstat(os.fsencode(root) + b"/" + path)
-            self.by_inode[info.st_dev, info.st_ino] = owner
+        self.by_inode |= read_extracted(root)
 
     def write(self) -> None:
         """Write the table for the tracer."""
