@@ -109,13 +109,20 @@ class Attribution:
         """Return the familiar name of the target's base image; "" for scratch."""
         lowest = self._chain()[0]
         for place in places:
-            if place.kind == "source" and place.stage == lowest and place.name.number == 1:
+            if place.kind == "source" and place.name.number == 1 and self._is_same_base(place.stage, lowest):
                 name = place.name.text.removeprefix("FROM ").partition("@")[0]
                 try:
                     return reference.parse(name).familiar
                 except UsageError:
                     return name
         return ""
+
+    def _is_same_base(self, label: str, lowest: str) -> bool:
+        """Whether two stages have one FROM: they share its vertex, which is named after one of them only."""
+        one, other = self._stage(label), self._stage(lowest)
+        if label == lowest or one is None or other is None:
+            return label == lowest
+        return (one.base.base, one.base.platform) == (other.base.base, other.base.platform)
 
     def _chain(self) -> list[str]:
         """Return the labels of the target stage and of the stages that it is built on, the lowest first."""

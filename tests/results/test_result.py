@@ -74,6 +74,15 @@ def test_a_layer_of_a_step_that_stages_share_knows_its_own_line(home: Path) -> N
     ]
 
 
+def test_a_base_that_stages_share_is_named_in_each(home: Path) -> None:
+    pybuild_magic.build("FROM scratch\nCOPY <<EOF /one\nEOF\nCOPY <<EOF /two\nEOF\n", tags="base", progress="none")
+    text = "FROM base AS first\nCOPY <<EOF /made\nEOF\nFROM base\nCOPY --from=first /made /\n"
+    built = pybuild_magic.build(text, tags="top", progress="none")
+    assert built.summary.image is not None
+    (manifest,) = built.summary.image.manifests
+    assert (manifest.base, manifest.base_layers) == ("base:latest", 2)
+
+
 def test_waste_is_what_dive_calls_so(built: BuildResult) -> None:
     """A file that is changed or removed later wastes all its bytes; of the score, the smallest version is needed."""
     manifest = built.summary.image.manifests[0]
