@@ -401,6 +401,54 @@ def test_the_layers_of_the_base_stand_apart_and_an_entry_tells_its_layer_and_own
     assert "COPY --chown=1000:50 a /srv/a" in panel.locator(".pbr-pairs").inner_text()
 
 
+def test_the_chosen_one_of_many_layers_is_in_sight_and_its_files_fill_the_pane(browser: Browser, made: Path) -> None:
+    text = "FROM scratch\n" + "".join(f"COPY <<EOF /f{number}\nEOF\n" for number in range(30))
+    document = _document(build(text, tags="many", progress="quiet"))
+    with result_page(browser) as page:
+        page.draw(document)
+        page.tab("Layers")
+        shown = page.page
+        layers = shown.get_by_role("listbox", name="Layers, bottom first")
+
+        def is_in_sight() -> bool:
+            return layers.evaluate(
+                """(list) => {
+                  const { top, bottom } = list.querySelector('[aria-selected="true"]').getBoundingClientRect();
+                  const box = list.getBoundingClientRect();
+                  return top >= box.top - 1 && bottom <= box.bottom + 1;
+                }"""
+            )
+
+        shown.wait_for_function("() => document.querySelector('.pbr-layer-list').scrollTop > 0")
+        assert is_in_sight(), "the last layer, which is chosen from the start"
+        layers.focus()
+        for key, times in (("ArrowUp", 3), ("Home", 1), ("ArrowDown", 20), ("End", 1)):
+            for _ in range(times):
+                shown.keyboard.press(key)
+            assert is_in_sight(), key
+        shown.locator(".pbr-entry", has_text="f29").wait_for()
+        bottom = "(part) => part.getBoundingClientRect().bottom"
+        assert abs(layers.evaluate(bottom) - shown.locator(".pbr-explorer:visible").evaluate(bottom)) <= 2
+
+        shown.set_viewport_size({"width": 320, "height": 800})
+        edge = shown.locator(".pbr").bounding_box()
+        for tab in shown.get_by_role("tab").all():
+            box = tab.bounding_box()
+            assert box and edge and box["x"] + box["width"] <= edge["x"] + edge["width"], "every tab is in sight"
+        instruction = layers.locator(".pbr-layer-what").first
+        assert instruction.evaluate("(words) => words.scrollWidth <= words.clientWidth"), "an instruction has room"
+
+
+def test_a_short_log_takes_no_more_room_than_its_lines(page: ResultPage) -> None:
+    summary = flood()[0]
+    vertexes = [vertex for vertex in summary["vertexes"] if vertex.get("log_lines")]
+    vertexes[0] |= {"log_head": "", "log_tail": "one\ntwo", "log_lines": 2, "log_seconds": []}
+    page.draw(json.dumps(summary | {"vertexes": vertexes[:1]}))
+    page.tab("Logs")
+    box = page.page.get_by_role("region", name="Log", exact=True)
+    assert box.evaluate("(box) => box.clientHeight") == 2 * 18
+
+
 def _tab_to(page: Page, role: str, name: str = "") -> None:
     """Press the tab key until something of a role, and with a name, has the focus, and shows that it has."""
     for _ in range(40):

@@ -177,7 +177,7 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     count,
   );
   return {
-    node: h("div", null, bar, h("div", { class: "pbr-explorer" }, treePart.node, side)),
+    node: h("div", { class: "pbr-browser" }, bar, h("div", { class: "pbr-explorer" }, treePart.node, side)),
     set(columns, name) {
       const isSame = name !== null && name.of === treeName?.of && name.platform === treeName.platform;
       treeName = name;

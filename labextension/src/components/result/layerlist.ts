@@ -148,8 +148,11 @@ export function layerList(summary: Summary, manifest: Manifest, choose: (index: 
     if (!option) return;
     option.setAttribute("aria-selected", "true");
     list.setAttribute("aria-activedescendant", option.id);
-    // scrollIntoView would move the page, too.
-    const [top, height] = [option.offsetTop - list.offsetTop, option.offsetHeight];
+    reveal(option);
+  }
+
+  /** Scroll the list, and not the page as scrollIntoView would, until a layer is in sight. */
+  function reveal({ offsetTop: top, offsetHeight: height }: HTMLElement): void {
     if (top < list.scrollTop) list.scrollTop = top;
     else if (top + height > list.scrollTop + list.clientHeight) list.scrollTop = top + height - list.clientHeight;
   }
@@ -170,6 +173,14 @@ export function layerList(summary: Summary, manifest: Manifest, choose: (index: 
   });
 
   arrange("number");
+  // The layer that is chosen from the start is revealed once the list is laid out.
+  const laidOut = new ResizeObserver(() => {
+    const option = items[selected]?.option;
+    if (!list.clientHeight || !option) return;
+    laidOut.disconnect();
+    reveal(option);
+  });
+  laidOut.observe(list);
   return {
     node: h("div", { class: "pbr-layer-pane" }, h("div", { class: "pbr-layer-heads", role: "group", "aria-label": "Order of the layers" }, heads), list),
     mark,

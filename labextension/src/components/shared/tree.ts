@@ -49,6 +49,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     rows = tree ? tree.rows(isOpen, visible) : new Int32Array();
     active = Math.max(0, Math.min(active, rows.length - 1));
     canvas.style.height = `${rows.length * ROW}px`;
+    node.style.setProperty("--rows", canvas.style.height);
     top = Math.max(0, Math.min(top, rows.length * ROW - height));
     draw();
   }
