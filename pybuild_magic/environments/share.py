@@ -86,9 +86,9 @@ def texts(image: _Image, *, is_local: bool) -> tuple[Text, ...]:
         file = re.sub(r"[^a-z0-9.]+", "-", image.name) + ".tar"
         sending = f"%build save {image.name} {file}\n\ndocker load -i {file}\n{run}"
         parts = [
-            Text("As a file: here, and there", sending),
+            Text("As a file: save it here, load it there", sending),
             Text(
-                "To a registry first, for what follows",
+                "In a registry, where the texts below expect it",
                 f"docker tag {image.name} REGISTRY/{image.name} && docker push REGISTRY/{image.name}\n"
                 f"or build it with: -t REGISTRY/{image.name} --push",
             ),
