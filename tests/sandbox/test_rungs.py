@@ -129,6 +129,23 @@ def test_on_the_own_layer_of_a_container_a_tracer_spares_the_copies(
     assert layer == "['home', 'home/.wh.user', 'seen', 'x']"
 
 
+@pytest.mark.parametrize(
+    ("ranges", "parts"),
+    [
+        ([(100_000, 65_536)], [(100_000, 65_536)]),
+        ([(100_000, 65_536), (100_000, 65_536)], [(100_000, 65_536)]),
+        ([(100_000, 10), (100_005, 10)], [(100_000, 10), (100_010, 5)]),
+        ([(100_005, 10), (100_000, 30)], [(100_005, 10), (100_000, 5), (100_015, 15)]),
+        ([(999, 3)], [(999, 1), (1001, 1)]),
+        ([(1000, 1)], []),
+    ],
+)
+def test_no_id_is_mapped_twice(ranges: list[tuple[int, int]], parts: list[tuple[int, int]]) -> None:
+    from pybuild_magic.builders.embedded.sandbox.helper.idmap import apart
+
+    assert apart(ranges, 1000) == parts
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_a_rung_can_be_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Each leaves the same image, and is what it says: 2 shows the outer /proc, and 5 has no right at all."""

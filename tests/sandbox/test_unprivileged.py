@@ -29,7 +29,10 @@ for file in passwd subuid subgid; do
 done
 echo "pybuilder:x:54321:54321::/nonexistent:/bin/sh" >> "$state/passwd"
 if [ "$identity" = range ]; then
-    for file in subuid subgid; do echo pybuilder:300000:65536 >> "$state/$file"; done
+    # As where somebody has pasted the line twice, and once more with another range that overlaps it.
+    for range in 300000:65536 300000:65536 310000:65536; do
+        for file in subuid subgid; do echo "pybuilder:$range" >> "$state/$file"; done
+    done
 fi
 blocked=$(echo "$prefix" | cut -d/ -f2)
 if [ -n "$blocked" ] && ! setpriv --reuid 54321 --regid 54321 --clear-groups test -x "$prefix"; then

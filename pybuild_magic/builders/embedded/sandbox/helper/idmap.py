@@ -26,11 +26,16 @@ class Identity:
         """Whether a tracer replaces namespaces."""
         self.masked = masked
         """Whether to behave as if a new /proc and pivot_root were denied."""
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            ranges = [tuple(map(int, line.split())) for line in file]
+        ranges = own_ids()
         self.userns = ranges != [(0, 0, 4_294_967_295)] and not traced
         self.single = sum(count for _, _, count in ranges) == 1 or traced
         self.unmapped = unmapped if self.single else ""
+
+
+def own_ids() -> list[tuple[int, ...]]:
+    """Return the ranges of user ids in this user namespace: the first id here, the first outside, and their count."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return [tuple(map(int, line.split())) for line in file]
 
 
 MASKED, ONE_ID, ROOTED, NOTHING = 2, 3, 4, 5
@@ -143,8 +148,8 @@ def _map_range(pid: int, uid: int, gid: int) -> str:
         write_map(f"/proc/{pid}/uid_map", "0 0 65536")
         write_map(f"/proc/{pid}/gid_map", "0 0 65536")
         return ""
-    uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
-    tools = _find("newuidmap"), _find("newgidmap")
+    uids, gids = apart(subordinate("/etc/subuid", uid), uid), apart(subordinate("/etc/subgid", uid), gid)
+    tools = find("newuidmap"), find("newgidmap")
     if not all(tools):
         return "newuidmap and newgidmap are not installed"
     if not (uids and gids):
@@ -173,7 +178,7 @@ def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> str:
     return "" if status == 0 else output or f"{tool} ended with {status}"
 
 
-def _find(tool: str) -> str:
+def find(tool: str) -> str:
     """Return the path of a set-user-ID tool: in the distributions' usual place first, then on PATH."""
     for directory in ("/usr/bin", "/usr/sbin", "/bin", *os.environ.get("PATH", "").split(":")):
         if directory and os.access(path := f"{directory}/{tool}", os.X_OK):
@@ -181,7 +186,7 @@ def _find(tool: str) -> str:
     return ""
 
 
-def _subordinate(file: str, uid: int) -> list[tuple[int, int]]:
+def subordinate(file: str, uid: int) -> list[tuple[int, int]]:
     """Return the (start, count) ranges that subuid(5) or subgid(5) assigns to the user."""
     import pwd
 
@@ -200,6 +205,24 @@ def _subordinate(file: str, uid: int) -> list[tuple[int, int]]:
         for row in rows
         if len(row) == 3 and row[0] in names and row[1].isdigit() and row[2].isdigit() and int(row[2]) > 0
     ]
+
+
+def apart(ranges: list[tuple[int, int]], own: int) -> list[tuple[int, int]]:
+    """Return the parts of the ranges that have each id once, and `own` not at all: Linux refuses a map that overlaps
+    itself.
+    """
+    taken = [(own, own + 1)]
+    for start, count in ranges:
+        rest = [(start, start + count)]
+        for low, high in taken:
+            rest = [
+                part
+                for first, end in rest
+                for part in ((first, min(end, low)), (max(first, high), end))
+                if part[0] < part[1]
+            ]
+        taken += rest
+    return [(first, end - first) for first, end in taken[1:]]
 
 
 def write_map(path: str, text: str) -> None:
