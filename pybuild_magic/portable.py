@@ -16,7 +16,7 @@ import stat
 import subprocess
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 _NOT_A_NAME = re.compile(
     r"""[\x00-\x1f<>:"/\\|?*] | [. ]$ | ^$
@@ -232,10 +232,21 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     return "other" if os.path.exists(path) else ""
 
 
-def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
-    """Return the type of the file system that holds `path` ("" when unknown), and whether it is mounted noexec."""
+class FileSystem(NamedTuple):
+    """A mounted file system."""
+
+    kind: str = ""
+    """Its type; "" when unknown."""
+    noexec: bool = False
+    place: str = ""
+    """Its mount point."""
+    options: tuple[str, ...] = ()
+
+
+def file_system(path: str | os.PathLike[str]) -> FileSystem:
+    """Return the file system that holds `path`."""
     mounts = Path("/proc/self/mountinfo")
-    best, answer = -1, ("", False)
+    best, answer = -1, FileSystem()
     real = os.path.realpath(path)
     for line in mounts.read_text("utf-8", "replace").splitlines() if mounts.exists() else ():
         fields, _, rest = line.partition(" - ")
@@ -243,5 +254,6 @@ def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
         place = words[4].encode().decode("unicode_escape")
         inside = real == place or real.startswith(place.rstrip("/") + "/")
         if inside and len(place) >= best:
-            best, answer = len(place), (rest.split()[0], "noexec" in words[5].split(","))
+            kind, *_, options = rest.split()
+            best, answer = len(place), FileSystem(kind, "noexec" in words[5].split(","), place, (*options.split(","),))
     return answer

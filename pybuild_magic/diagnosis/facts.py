@@ -39,6 +39,10 @@ class StoreFacts(msgspec.Struct, frozen=True):
     kind: str = ""
     """The file system: `ext4`, `overlay`, `nfs4`…"""
     noexec: bool = False
+    mount: str = ""
+    """Its mount point."""
+    options: tuple[str, ...] = ()
+    """The options of that file system."""
     xattrs: bool = True
     """Whether files can have extended attributes."""
     locks: bool = True

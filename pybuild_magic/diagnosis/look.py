@@ -73,8 +73,10 @@ def look_at_system() -> System:
 def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
     """Return the file system of the store, and its free space."""
     limit = limit_of(root, setting)
-    kind, noexec = file_system(root)
-    facts = StoreFacts(str(root), "", kind, noexec, limit=limit.size, why=limit.why, quota=quota_of(root))
+    on = file_system(root)
+    facts = StoreFacts(
+        str(root), "", on.kind, on.noexec, on.place, on.options, limit=limit.size, why=limit.why, quota=quota_of(root)
+    )
     if not hasattr(os, "statvfs"):
         return facts
     from msgspec.structs import replace

@@ -17,7 +17,14 @@ class Expected:
     reason: str
 
 
-EXPECTED: tuple[Expected, ...] = ()
+_WITHOUT_RUN = {"copy", "told", "doctor", "left"}
+EXPECTED: tuple[Expected, ...] = (
+    Expected(
+        frozenset({"read-only-noexec"}),
+        frozenset(TASKS) - _WITHOUT_RUN,
+        "the file system of the store allows no programs; `%build doctor` says how it would",
+    ),
+)
 
 
 def reason(place: Place, task: Task) -> str:

@@ -13,7 +13,7 @@ class Place:
     about: str
     """In words, for the table."""
     rung: int
-    """On which RUN is run there."""
+    """On which RUN is run there; 0 where it cannot be."""
     flags: tuple[str, ...] = ()
     """Of `docker run`."""
     variant: str = "base"
@@ -22,7 +22,7 @@ class Place:
     """PYBUILD_HOME; below /store, which is a volume unless the flags mount something else there, or elsewhere."""
     often: bool = False
     """Whether CI does all tasks here but the slow ones, and not the quick ones alone: no namespaces, as root and not,
-    no_new_privileges, an id without an entry, and masks."""
+    no_new_privileges, an id without an entry, masks, and no RUN at all."""
     stands: bool = False
     """Whether the slow tasks run here: one such place a rung is enough."""
 
@@ -78,6 +78,14 @@ PLACES = {
             5,
             (*_RESTRICTED, *_USER, "--read-only", "--tmpfs=/tmp:mode=1777,exec", f"--tmpfs={_HOME}:uid=1000,exec"),
             store=f"{_HOME}/store",
+        ),
+        Place(
+            "read-only-noexec",
+            "the same with the tmpfs that Docker makes, from which nothing can be run",
+            0,
+            (*_RESTRICTED, *_USER, "--read-only", "--tmpfs=/tmp:mode=1777", f"--tmpfs={_HOME}:uid=1000"),
+            store=f"{_HOME}/store",
+            often=True,
         ),
         Place("sys-admin", "CAP_SYS_ADMIN added, root", 2, ("--cap-add=SYS_ADMIN",)),
         Place("privileged-root", "privileged, root", 1, ("--privileged",), stands=True),

@@ -20,7 +20,7 @@ def lines() -> Iterable[str]:
     yield "| in a container | started with | `RUN` on | works |"
     yield "|---|---|---|---|"
     for place in PLACES.values():
-        yield f"| {place.about} | {_flags(place)} | rung {place.rung} | {_missing(place)} |"
+        yield f"| {place.about} | {_flags(place)} | {_rung(place)} | {_missing(place)} |"
     yield from ("", "| rung | name | what is different for a process |", "|---|---|---|")
     masked = rungs.Place(proc="refused", single=True, tracer="", root=True)
     for rung in rungs.climb(masked):
@@ -37,9 +37,15 @@ def _flags(place: Place) -> str:
     return f"`{flags}`" if flags else "no options"
 
 
+def _rung(place: Place) -> str:
+    return f"rung {place.rung}" if place.rung else "refused"
+
+
 def _missing(place: Place) -> str:
-    missing = [f"{task.about}: {why}" for task in TASKS.values() if (why := reason(place, task))]
-    return f"not yet: {'; '.join(missing)}" if missing else "yes"
+    missing = {task.about: why for task in TASKS.values() if (why := reason(place, task))}
+    if not place.rung:
+        return f"without `RUN`: {'; '.join(dict.fromkeys(missing.values()))}"
+    return f"not yet: {'; '.join(f'{about}: {why}' for about, why in missing.items())}" if missing else "yes"
 
 
 def written() -> str:

@@ -77,6 +77,8 @@ def run_as_user(enter: str, identity: str, script: str) -> subprocess.CompletedP
         (Place(namespaces="unshare: Operation not permitted", tracer="no ptrace"), 0, "unshare"),
         (Place(unstacked="No.", root=True, tracer=""), 4, "No."),
         (Place(unstacked="No.", userns=True, tracer=""), 5, "No."),
+        (Place(noexec="No.", userns=True, single=True, tracer="", unmapped="none"), 3, "one user id"),
+        (Place(noexec="No.", namespaces="unshare: Operation not permitted", root=True, tracer=""), 0, "unshare"),
         (Place(system="RUN needs Linux", tracer=""), 0, "RUN needs Linux"),
     ],
 )
@@ -127,6 +129,25 @@ def test_on_the_own_layer_of_a_container_a_tracer_spares_the_copies(
     assert told.startswith(f"{number} ['x'] "), ran.stderr
     assert seen == "['/home:', 'user', '/home/user:', 'gone']", "what a layer deletes does not show in the next"
     assert layer == "['home', 'home/.wh.user', 'seen', 'x']"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, so it starts as root")
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "1 ['x'] 6"),
+        ({"PYBUILD_OVERLAY": "0"}, "RUN cannot start a program: the store is on a file system from which no program"),
+        ({"PYBUILD_RUNG": "5"}, "PYBUILD_RUNG is 5 (no rights at all), which does not work here: the store is on a"),
+    ],
+)
+def test_where_no_program_may_be_run_from_the_store_that_is_told_first(asked: dict[str, str], told: str) -> None:
+    """Overlayfs has flags of its own; copies and links have those of the store (Docker's --tmpfs has noexec)."""
+    show = "from pybuild_magic.errors import BuildError\ntry:\n"
+    show += f"    exec({RUN!r})\nexcept BuildError as error:\n    print(error)\n"
+    command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o noexec none /mnt; exec "$@"', "sh", sys.executable]
+    environment = {**os.environ, "TMPDIR": "/mnt", **asked}
+    ran = subprocess.run([*command, "-c", show], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ran.stdout.startswith(told), ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,14 @@ class Helper:
     """The helper process of this process, on the best rung. It ends with this object, or with this process.
 
     `scratch` makes an empty directory, over which each sandbox mounts a private file system. `wanted` is the number of
-    a rung to use instead of the best, and `untraced` the reason why no tracer may be used.
+    a rung to use instead of the best, `untraced` the reason why no tracer may be used, and `noexec` a place's.
     """
 
-    def __init__(self, scratch: Callable[[], Path], wanted: int = 0, untraced: str = "") -> None:
+    def __init__(self, scratch: Callable[[], Path], wanted: int = 0, untraced: str = "", noexec: str = "") -> None:
         self._scratch = scratch
         self._wanted = wanted
         self._untraced = untraced
+        self._noexec = noexec
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -140,9 +141,9 @@ class Helper:
         ours, answer = self._launch(0)
         root = os.geteuid() == 0
         if "error" in answer:
-            self.place = Place(namespaces=answer["error"], root=root)
+            self.place = Place(namespaces=answer["error"], root=root, noexec=self._noexec)
         else:
-            self.place = Place(**{name: answer[name] for name in _FACTS}, root=root)
+            self.place = Place(**{name: answer[name] for name in _FACTS}, root=root, noexec=self._noexec)
         if self.place.namespaces or self.place.single or self._wanted >= ONE_ID:
             self._find_tracer()
         rungs = climb(self.place)
@@ -156,7 +157,7 @@ class Helper:
             self._end(ours)
             raise UnsupportedError(
                 f"RUN needs namespaces, which this machine denies this user ({self.place.namespaces}), or a tracer "
-                f"({self.place.tracer}).",
+                f"({self.place.noexec or self.place.tracer}).",
                 hint=ELSEWHERE,
             )
         self.rung = rung
@@ -225,11 +226,18 @@ class Helper:
             self._find_tracer()
             if self._wanted or not self.program or self._control is None:
                 return
-            self.place = msgspec.structs.replace(self.place, unstacked=reason)
-            self.rung = best(climb(self.place))
-            self._start_on = self.rung.number if self.rung else 0
+            place = msgspec.structs.replace(self.place, unstacked=reason)
+            if (rung := best(climb(place))) is None:
+                return
+            self.place, self.rung, self._start_on = place, rung, rung.number
             self._end(self._control)
             self._control = None
+
+    def refuse(self) -> UnsupportedError:
+        """Return the error for layers that cannot be stacked, where no program of a copy may be run."""
+        with self._lock:
+            self.place = msgspec.structs.replace(self.place, unstacked=self._noexec)
+        return UnsupportedError(f"RUN cannot start a program: {self._noexec}.", hint=ELSEWHERE)
 
     def close(self) -> None:
         """Stop the process, and everything that it runs."""

@@ -11,6 +11,8 @@ from .rootfs import Rootfs
 
 OWN_LAYER = "the store is on a container's own layer, on which overlayfs cannot be stacked"
 """The reason why namespaces are of no use, although they are allowed."""
+NOEXEC = "the store is on a file system from which no program may be run (noexec)"
+"""The reason why files can only be run through overlayfs, which has flags of its own."""
 _CONTENT = b"/.pybuild-probe"
 
 
@@ -34,7 +36,7 @@ def may_trace(root: Path) -> bool:
     It links the files that a process looks at and copies those that it changes; otherwise all files are copied for each
     RUN.
     """
-    return os.environ.get("PYBUILD_OVERLAY") != "0" and file_system(root)[0] == "overlay"
+    return os.environ.get("PYBUILD_OVERLAY") != "0" and file_system(root).kind == "overlay"
 
 
 def has_images(helper: Helper, rootfs: Rootfs) -> bool:

@@ -17,11 +17,12 @@ import msgspec
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
 from ....llb.ops import NO_OUTPUT
+from ....portable import file_system
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
 from .client import Helper
 from .given import is_text
-from .layering import OWN_LAYER, has_images, has_overlay, may_trace
+from .layering import NOEXEC, OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
 from .limits import Guard, Limits, limited, rlimits, version
 from .process import Hold, Output, Result, close_all, run_job
@@ -60,7 +61,8 @@ class Sandbox:
         if rung and self._wanted == "runc":
             raise UsageError("PYBUILD_RUNG needs the built-in sandbox; leave it out, or PYBUILD_RUNTIME=runc.")
         untraced = "PYBUILD_RUNTIME is runc" if self._wanted == "runc" else ""
-        self._helper = Helper(store.rootfs.workdir, rung, untraced)
+        noexec = NOEXEC if file_system(store.root).noexec else ""
+        self._helper = Helper(store.rootfs.workdir, rung, untraced, noexec)
         self.rootfs = Rootfs(store, self._helper)
         self._leftovers = Leftovers(self.rootfs.remove)
         self._staging = Staging(store, self._helper, self.rootfs)
@@ -91,7 +93,7 @@ class Sandbox:
         """Raise UnsupportedError where no process can be run; wait for the helper's start."""
         if self._prefetching is not None:
             self._prefetching.join()
-        self._helper.start()
+        self._probe()
 
     def _prefetch(self) -> None:
         with suppress(BuildError):  # the process that is run will meet the error again
@@ -330,6 +332,8 @@ class Sandbox:
                     if not (overlay or self._helper.traced) and may_trace(self.store.root):
                         self._helper.trace(OWN_LAYER)
                         self._helper.start()
+                    if self._helper.place.noexec and not overlay:
+                        raise self._helper.refuse()
                     self.rootfs.images = overlay and has_images(self._helper, self.rootfs)
                     self._probed = overlay, self._probe_runtime(overlay=overlay)
         return self._probed

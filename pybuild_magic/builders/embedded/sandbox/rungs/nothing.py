@@ -15,7 +15,7 @@ TRACED = True
 
 def why(place: Place) -> str:
     """Return why this rung does not work."""
-    return place.system or place.tracer
+    return place.system or place.noexec or place.tracer
 
 
 def lacks(place: Place) -> str:

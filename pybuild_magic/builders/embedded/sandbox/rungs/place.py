@@ -16,6 +16,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """The reason why this user cannot make namespaces."""
     unstacked: str = ""
     """The reason why layers cannot be stacked in them, where a tracer does better."""
+    noexec: str = ""
+    """The reason why no program can be run from the store's files, other than through overlayfs."""
     proc: str = ""
     """The reason why a new PID namespace cannot have its own /proc."""
     pivot: str = ""
