@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import stat
@@ -48,6 +47,8 @@ def start(container: Container, name: str, report: Report) -> NoReturn:
     sources: list[str] = []
     for number, fd in enumerate(container.sources):
         sources.append(_place(f"{scratch}/m{number}", fd) if fd >= 0 else "")
+    import json  # seldom needed, and slow to import, which would delay the start of every helper
+
     config = _config(container, place, cwd, sources)
     with open(f"{scratch}/config.json", "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(config, file, ensure_ascii=False)
