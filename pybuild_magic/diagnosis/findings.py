@@ -14,6 +14,9 @@ from .facts import Facts
 FEW_FILES, FEW_PROCESSES = 1024, 256
 LITTLE_MEMORY, LITTLE_ROOM, SMALL_SHM = 1 << 30, 2 << 30, 16 << 20
 FEW_INODES = 100_000
+FIRST_ID, IDS = 100_000, 65_536
+"""The subordinate ids that are offered: the first, and their number."""
+LAST_ID = FIRST_ID + IDS
 _CAP_SYS_ADMIN = 1 << 21
 
 
@@ -86,6 +89,8 @@ def _run(facts: Facts) -> Iterator[Finding]:
         if facts.system.no_new_privileges:
             text += " no_new_privileges is set, with which newuidmap cannot work."
             masks = (Want.PRIVILEGES, *masks)
+        if sandbox.ids < LAST_ID:
+            text += f" This container has {sandbox.ids} ids, too few to give some away."
         yield Finding("RUN", State.FAIR, text, (Want.SUBORDINATE_IDS, *masks))
     else:
         wants = masks
@@ -191,7 +196,9 @@ def _store(facts: Facts) -> Iterator[Finding]:
     text = f"{human_bytes(store.free)} of {human_bytes(store.size)} are free"
     text += f", the quota is {human_bytes(store.quota)}" if store.quota else ""
     text += f"; the store is kept below {human_bytes(store.limit)} ({store.why})."
-    little = store.free < LITTLE_ROOM or 0 <= store.inodes < FEW_INODES
+    memory = facts.limits.memory if store.kind == "tmpfs" else 0
+    text += f" It is memory, of which this place has {human_bytes(memory)}." if 0 < memory < store.size else ""
+    little = store.free < LITTLE_ROOM or 0 < memory < LITTLE_ROOM or 0 <= store.inodes < FEW_INODES
     text += f" Only {store.inodes} more files can be created." if 0 <= store.inodes < FEW_INODES else ""
     yield Finding("Room", State.FAIR if little else State.GOOD, text, (Want.ROOM,) if little else ())
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from .facts import Facts
-from .findings import FEW_FILES, Finding, Want
+from .findings import FEW_FILES, FIRST_ID, IDS, LAST_ID, Finding, Want
 
 _APPARMOR, _CLONE, _MOST = (
     "kernel.apparmor_restrict_unprivileged_userns",
@@ -25,6 +25,9 @@ _IN_CONTAINER = {
 _MOUNT = "/var/lib/pybuild"
 """The mount point of a pod's volume, in which everybody may make directories."""
 _STORE = f"{_MOUNT}/store"
+_INSTALL = "apt-get update && apt-get install -y"
+_BY_THE_NODE = "# the node decides about open files and processes (podPidsLimit of its kubelet)"
+_ADDED = "# added to the values that are there: an assignment replaces them"
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -79,19 +82,29 @@ def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
         yield Remedy(f"Pod: {words}", _pod(requested))
         return
     if facts.system.hub:
-        yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(requested, facts.system.home))
+        yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(requested, facts))
     program = "podman" if facts.system.container == "podman" else "docker"
-    flags = docker_flags(requested, facts.system.home)
+    flags = _docker_flags(requested, facts)
     lines = [" ".join([f"{program} run", *flags, "IMAGE"])] * bool(flags)
     lines += ["# leave out --security-opt no-new-privileges"] * (Want.PRIVILEGES in requested)
     yield Remedy(f"{program} run, added to its present flags: {words}", "\n".join(lines))
 
 
-def docker_flags(wants: set[Want], home: str) -> list[str]:
+def _tmpfs(wants: set[Want], facts: Facts) -> str:
+    """Return the tmpfs that needs to allow programs, with its options, which Docker leaves without `exec`."""
+    store = facts.store
+    if Want.EXEC not in wants or store.kind != "tmpfs":
+        return ""
+    kept = [word for word in store.options if word.partition("=")[0] in ("size", "mode", "uid", "gid")]
+    return f"{store.mount}:{','.join(['exec', *kept])}"
+
+
+def _docker_flags(wants: set[Want], facts: Facts) -> list[str]:
     """Return the flags of `docker run`.
 
-    A new volume takes its owner from the directory of the image that it covers: `home` is the user's.
+    A new volume takes its owner from the directory of the image that it covers: the home is the user's.
     """
+    home = facts.system.home
     flags: list[str] = []
     if Want.NAMESPACES in wants:
         flags.append("--security-opt seccomp=unconfined")
@@ -99,17 +112,21 @@ def docker_flags(wants: set[Want], home: str) -> list[str]:
         flags.append("--security-opt apparmor=unconfined")
     if Want.PROC in wants:
         flags.append("--security-opt systempaths=unconfined")
-    if wants & {Want.VOLUME, Want.EXEC}:
+    if tmpfs := _tmpfs(wants, facts):
+        flags.append(f"--tmpfs {tmpfs}")
+    elif wants & {Want.VOLUME, Want.EXEC}:
         flags += [f"-v pybuild-home:{home}", f"-e PYBUILD_HOME={home}/.pybuild"]
     if Want.FILES in wants:
         flags.append(f"--ulimit nofile={FEW_FILES * 64}")
     flags += ["--pids-limit 4096"] * (Want.PROCESSES in wants)
-    flags += ["--memory 4g"] * (Want.MEMORY in wants)
+    # With a --memory-swap that is there already, Docker would refuse more memory than that.
+    flags += ["--memory 4g --memory-swap 8g"] * (Want.MEMORY in wants)
     flags += ["--shm-size 64m"] * (Want.SHM in wants)
     return flags
 
 
-def _docker_spawner(wants: set[Want], home: str) -> str:
+def _docker_spawner(wants: set[Want], facts: Facts) -> str:
+    home = facts.system.home
     options: dict[str, Any] = {}
     security = ["seccomp=unconfined"] * (Want.NAMESPACES in wants)
     security += ["apparmor=unconfined"] * (Want.APPARMOR in wants)
@@ -119,17 +136,19 @@ def _docker_spawner(wants: set[Want], home: str) -> str:
         options["pids_limit"] = 4096
     if Want.SHM in wants:
         options["shm_size"] = "64m"
+    if tmpfs := _tmpfs(wants, facts):
+        options["tmpfs"] = dict([tmpfs.split(":", 1)])
     lines = [f"c.DockerSpawner.extra_host_config = {json.dumps(options)}"] if options else []
     if Want.PROC in wants:
         # `systempaths=unconfined` is a word of Docker's command line for these two, which Docker's API refuses.
         lines.append('c.DockerSpawner.extra_create_kwargs = {"host_config": {"MaskedPaths": [], "ReadonlyPaths": []}}')
-    if wants & {Want.VOLUME, Want.EXEC}:
+    if wants & {Want.VOLUME, Want.EXEC} and not tmpfs:
         lines.append(f'c.DockerSpawner.volumes = {{"home-{{username}}": "{home}"}}')
         lines.append(f'c.DockerSpawner.environment = {{"PYBUILD_HOME": "{home}/.pybuild"}}')
     lines += ['c.DockerSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
     if Want.PRIVILEGES in wants:
         lines.append("# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']")
-    return "\n".join(lines) or "# the limits of the Docker daemon decide about this"
+    return "\n".join([_ADDED, *lines]) if lines else "# the limits of the Docker daemon decide about this"
 
 
 def _security(wants: set[Want]) -> dict[str, Any]:
@@ -162,7 +181,8 @@ def _kube_spawner(wants: set[Want]) -> str:
     if wants & {Want.VOLUME, Want.EXEC}:
         lines.append(f'c.KubeSpawner.environment = {{"PYBUILD_HOME": "{_STORE}"}}')
     lines += ['c.KubeSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
-    return "\n".join(lines) or "# the node's limits decide about this"
+    node = [_BY_THE_NODE] * bool(wants & {Want.FILES, Want.PROCESSES})
+    return "\n".join([*node, *([_ADDED, *lines] if lines else [])])
 
 
 def _volumes(wants: set[Want]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
@@ -179,6 +199,9 @@ def _volumes(wants: set[Want]) -> tuple[list[dict[str, Any]], list[dict[str, str
 
 def _pod(wants: set[Want]) -> str:
     """Return the part of a pod's manifest, as YAML (JSON values are valid YAML)."""
+    node = [_BY_THE_NODE] * bool(wants & {Want.FILES, Want.PROCESSES})
+    if node and wants <= {Want.FILES, Want.PROCESSES}:
+        return _BY_THE_NODE
     volumes, mounts = _volumes(wants)
     lines = ["spec:"]
     lines += ["  hostUsers: false"] * (Want.PROC in wants)
@@ -194,23 +217,31 @@ def _pod(wants: set[Want]) -> str:
         lines += ["    env:", f'    - {{"name": "PYBUILD_HOME", "value": "{_STORE}"}}']
     if Want.MEMORY in wants:
         lines.append('    resources: {"limits": {"memory": "4Gi"}}')
-    return "\n".join(lines)
+    return "\n".join([*node, *lines])
 
 
 def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """Yield packages for the image, or for root to install."""
-    if Want.SUBORDINATE_IDS not in wants:
+    """Yield what the image, or the machine, lacks for subordinate ids."""
+    if Want.SUBORDINATE_IDS not in wants or facts.sandbox.ids < LAST_ID:
         return
+    sandbox, contained = facts.sandbox, bool(facts.system.container)
     user = facts.system.user or str(facts.system.uid)
-    lines = ["apt-get update && apt-get install -y uidmap libcap2-bin"]
-    lines += [f"echo {user}:100000:65536 >> /etc/{name}" for name in ("subuid", "subgid")]
-    if not facts.system.container:
+    lines = [f"echo {user}:{FIRST_ID}:{IDS} >> /etc/{name}" for name in sandbox.unassigned]
+    if contained and not sandbox.capable:
+        # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
+        lines.insert(0, f"{_INSTALL} uidmap libcap2-bin")
+        lines.append("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
+        lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
+    elif not sandbox.mapper:
+        lines.insert(0, f"{_INSTALL} uidmap")
+    if not lines:
+        return
+    if not contained:
         yield Remedy("Subordinate ids, as root", "\n".join(lines))
         return
-    # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
-    lines.append("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
-    lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
     run = " \\\n && ".join(lines)
+    if facts.system.container == "kubernetes" and Want.PROC in wants:
+        run = f"{run}\n# A pod with hostUsers: false has {IDS} ids, too few for these: decide for one of the two."
     yield Remedy("Subordinate ids, at the end of the image's Dockerfile", f"USER root\nRUN {run}\nUSER {user}")
 
 

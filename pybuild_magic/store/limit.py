@@ -44,7 +44,7 @@ def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
     status = os.statvfs(root) if hasattr(os, "statvfs") else None
     if status is not None and (disk := status.f_frsize * status.f_blocks):
         # Rounded up to whole GB, as in BuildKit: a tenth of a small disk would not be enough for an image.
-        limits.append(Limit((disk // 10 // (1 << 30) + 1) * _GB, "a tenth of the disk"))
+        limits.append(Limit((disk // 10 // (1 << 30) + 1) * _GB, "a tenth of the disk, rounded up"))
     if quota := quota_of(root):
         limits.append(Limit(quota // 2, "half of the quota"))
     return min(limits, key=lambda limit: limit.size)

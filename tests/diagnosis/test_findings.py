@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from pybuild_magic.builders.embedded.sandbox.doctor import SandboxFacts
 from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
@@ -27,7 +28,16 @@ def working(place: Place, **facts: Any) -> SandboxFacts:
 
 GOOD = working(Place(tracer=""), overlay=True, images=True, abilities=ALLOWED)
 NONE = SandboxFacts(problem="RUN needs namespaces.", rungs=climb(Place(namespaces=EPERM)), abilities=REFUSED)
-SINGLE = working(Place(single=True, unmapped="No.", tracer=""), unmapped="No.", overlay=True)
+ONE_ID = Place(single=True, unmapped="No.", tracer="")
+SINGLE = working(ONE_ID, unmapped="No.", overlay=True, unassigned=("subuid", "subgid"))
+SET_USER_ID = working(ONE_ID, unmapped="No.", overlay=True, mapper=True)
+MASKED = working(
+    structs.replace(ONE_ID, proc=EPERM),
+    unmapped="No.",
+    unassigned=("subuid", "subgid"),
+    abilities={**ALLOWED, "new_proc": EPERM},
+)
+CAPABLE = working(ONE_ID, unmapped="No.", overlay=True, mapper=True, capable=True)
 TRACED = working(Place(namespaces=EPERM, tracer=""), abilities=REFUSED)
 BY_PROOT = working(Place(namespaces=EPERM, tracer="", lossy=PROOT_LACKS), copied=True, abilities=REFUSED)
 OWN_LAYER = working(Place(unstacked="No.", tracer=""), abilities=ALLOWED)
@@ -56,6 +66,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ({"sandbox": NONE}, "Rung 1", State.FAIR, f"namespaces: {EPERM}."),
         ({"sandbox": TRACED}, "RUN", State.FAIR, "works by rung 5: no rights at all"),
         ({"sandbox": SINGLE}, "RUN", State.FAIR, "works by rung 3: namespaces with one user id"),
+        ({"sandbox": structs.replace(SINGLE, ids=65_536)}, "RUN", State.FAIR, "This container has 65536 ids, too few"),
         ({"sandbox": SINGLE}, "Rung 3", State.GOOD, "works, and is used"),
         ({"sandbox": SINGLE}, "Rung 2", State.FAIR, "one user id stands for all: No."),
         (
@@ -74,6 +85,12 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ({"store": StoreFacts("/s", noexec=True), "sandbox": NONE}, "Store", State.FAIR, "noexec"),
         ({"store": StoreFacts("/s", noexec=True)}, "Store", State.GOOD, "/s on an unknown file system."),
         ({"store": StoreFacts("/s", kind="nfs4", locks=False)}, "Store", State.BAD, "no locks"),
+        (
+            {"store": StoreFacts("/s", kind="tmpfs", free=8 << 30, size=8 << 30), "limits": Limits(memory=1 << 30)},
+            "Room",
+            State.FAIR,
+            "It is memory, of which this place has 1.07 GB.",
+        ),
         ({"store": StoreFacts("/s", free=1 << 30, size=1 << 40)}, "Room", State.FAIR, "1.07 GB of 1.10 TB are free"),
         ({"store": StoreFacts("/s", free=1 << 40, size=1 << 40, inodes=7)}, "Room", State.FAIR, "Only 7 more files"),
         ({"limits": Limits(files=256)}, "Open files", State.FAIR, "256, which large"),
@@ -102,6 +119,7 @@ HUB = System(container="kubernetes", hub=True, uid=1000, user="jovyan", no_new_p
 CONFINED = System(container="docker", apparmor="docker-default")
 STUCK = System(container="docker", no_new_privileges=True)
 OVERLAY = StoreFacts("/s", kind="overlay")
+TMPFS = StoreFacts("/home/ann/s", "", "tmpfs", noexec=True, mount="/home/ann", options=("rw", "uid=7", "mode=700"))
 SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_namespaces": 0}
 
 
@@ -140,6 +158,17 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
             "docker run",
             "-v pybuild-home:",
         ),
+        ({"sandbox": SET_USER_ID, "system": System(container="docker")}, "Subordinate ids, at", "setcap cap_setuid=ep"),
+        ({"sandbox": MASKED, "system": HUB}, "Subordinate ids", "# A pod with hostUsers: false has 65536 ids, too few"),
+        ({"sandbox": NONE, "system": HUB}, "KubeSpawner", "# added to the values that are there"),
+        ({"limits": Limits(files=256), "system": HUB}, "Pod: ", "# the node decides about open files and processes"),
+        ({"limits": Limits(memory=1), "system": CONFINED}, "docker run", "--memory 4g --memory-swap 8g IMAGE"),
+        ({"sandbox": NONE, "store": TMPFS, "system": CONFINED}, "docker run", "--tmpfs /home/ann:exec,uid=7,mode=700"),
+        (
+            {"sandbox": NONE, "store": TMPFS, "system": System(container="docker", hub=True)},
+            "DockerSpawner",
+            '"tmpfs": {"/home/ann": "exec,uid=7,mode=700"}}',
+        ),
         ({"limits": Limits(files=256, files_hard=4096)}, "Open files", "ulimit -n 4096"),
         ({"limits": Limits(shm=1 << 20), "sandbox": NONE, "system": HUB}, "Pod: ", '"medium": "Memory"'),
         ({"store": StoreFacts("/s", free=1, size=2)}, "Room", "%build gc"),
@@ -149,6 +178,24 @@ def test_what_to_paste_fits_the_place(changes: dict[str, object], title: str, li
     report = Report.of(facts(**changes))
     fitting = [one for one in report.remedies if one.title.startswith(title)]
     assert any(lines in one.lines for one in fitting), report.remedies
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "container", "absent"),
+    [
+        (SET_USER_ID, "docker", "/etc/subuid"),
+        (CAPABLE, "docker", ""),
+        (structs.replace(SINGLE, ids=65_536), "kubernetes", ""),
+        (SET_USER_ID, "", ""),
+        (SINGLE, "", "setcap"),
+    ],
+)
+def test_what_is_there_is_not_offered(sandbox: SandboxFacts, container: str, absent: str) -> None:
+    """Above all no second range of the same ids, and no packages that are installed."""
+    remedies = Report.of(facts(sandbox=sandbox, system=System(container=container, uid=1000))).remedies
+    offered = [one.lines for one in remedies if one.title.startswith("Subordinate ids")]
+    assert not absent or absent not in offered[0]
+    assert bool(offered) is bool(absent)
 
 
 @pytest.mark.parametrize(("user", "last"), [("jovyan", "USER jovyan"), ("", "USER 1234567")])

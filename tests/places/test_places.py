@@ -77,6 +77,7 @@ def test_the_page_says_what_is_tested() -> None:
     [
         ("default-user", 3),
         ("kubernetes-root", 1),
+        ("read-only-noexec", 3),
         *([("own-layer", 3), ("own-layer-root", 1), ("restricted", 3)] if ALL else []),
     ],
 )

@@ -207,7 +207,7 @@ def test_one_process_collects_at_a_time(store: Store) -> None:
     assert not store.has_layer(layer.diff_id) and len(told) == 1
 
 
-@pytest.mark.parametrize(("setting", "why"), [(5, "as set"), (1 << 60, "a tenth of the disk")])
+@pytest.mark.parametrize(("setting", "why"), [(5, "as set"), (1 << 60, "a tenth of the disk, rounded up")])
 def test_the_limit_is_the_smallest_of_what_is_allowed(tmp_path: Path, setting: int, why: str) -> None:
     assert limit_of(tmp_path, setting).why == why
 

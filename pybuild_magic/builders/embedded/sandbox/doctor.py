@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,14 @@ class SandboxFacts(msgspec.Struct, frozen=True):
     """The rung that is used."""
     unmapped: str = ""
     """The reason for a single id; "" where there are several."""
+    unassigned: tuple[str, ...] = ()
+    """The files of /etc, subuid and subgid, that assign no ids to this user."""
+    ids: int = 1 << 32
+    """The number of user ids that there are, from 0 on; a container in a user namespace has fewer than the machine."""
+    mapper: bool = False
+    """Whether newuidmap and newgidmap are installed."""
+    capable: bool = False
+    """Whether both have file capabilities, which work in a container, instead of the set-user-ID bit."""
     overlay: bool = False
     """Whether layers are stacked instead of being copied for each RUN."""
     copied: bool = False
@@ -54,7 +63,7 @@ def look(store: Store) -> SandboxFacts:
     if not sys.platform.startswith("linux"):
         return SandboxFacts(problem=f"RUN needs Linux; this is {sys.platform}.")
     with Sandbox(store) as sandbox:
-        facts = SandboxFacts(rungs=sandbox.rungs(), selected=sandbox.rung, abilities=_abilities(store))
+        facts = _subordinate(SandboxFacts(rungs=sandbox.rungs(), selected=sandbox.rung, abilities=_abilities(store)))
         try:
             outcome = sandbox.run(RunSpec((_PROBE,)), lambda _stream, _data: None, Cancel())
         except BuildError as error:
@@ -73,6 +82,18 @@ def look(store: Store) -> SandboxFacts:
             limits=sandbox.guard.limits if sandbox.guard else NO_LIMITS,
             unlimited=sandbox.guard.why if sandbox.guard else "",
         )
+
+
+def _subordinate(facts: SandboxFacts) -> SandboxFacts:
+    """Add what there is for mapping more ids than the user's own."""
+    from .helper.idmap import find, own_ids, subordinate  # it only works on Linux
+
+    ids = sum(count for _, _, count in own_ids())
+    unassigned = tuple(name for name in ("subuid", "subgid") if not subordinate(f"/etc/{name}", os.geteuid()))
+    tools = find("newuidmap"), find("newgidmap")
+    mapper = all(tools)
+    capable = mapper and all("security.capability" in os.listxattr(tool) for tool in tools)
+    return msgspec.structs.replace(facts, unassigned=unassigned, ids=ids, mapper=mapper, capable=capable)
 
 
 def _abilities(store: Store) -> dict[str, str]:
