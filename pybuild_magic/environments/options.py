@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 
@@ -66,9 +67,12 @@ def _packages(source: RowInput) -> tuple[str, ...]:
 
 def _seconds(value: str) -> float:
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
-        raise UsageError(f"--timeout {value} is not a number of seconds.") from None
+        seconds = 0
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"--timeout {value} is not a number of seconds above zero.")
+    return seconds
 
 
 _BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY

@@ -16,11 +16,13 @@ from typing import Any
 
 import msgspec
 
+from ..builders import embedded_builder
 from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds
 from ..errors import ExportError, UnsupportedError, UsageError
 from ..kernels.spec import InstalledKernel, install
 from ..portable import kind_of, user_path
+from ..run import RunOptions, find_image
 from .imports import notebook_of
 from .nbval_report import VARIABLE
 from .options import TestOptions
@@ -113,6 +115,8 @@ def verify_notebooks(
     options = options or TestOptions(**arguments)
     if not notebooks:
         raise UsageError("No notebook was named.", hint="For instance: analysis.ipynb --in env")
+    if options.junit:
+        _check_writable(user_path(options.junit).absolute())
     if options.sanitize_with and kind_of(user_path(options.sanitize_with)) != "file":
         raise UsageError(f"--sanitize-with {options.sanitize_with} is not a file.")
     missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
@@ -123,7 +127,7 @@ def verify_notebooks(
     with tempfile.TemporaryDirectory(prefix="pybuild-test-") as folder:
         root = Path(folder)
         root.chmod(0o755)
-        kernels = install(reference, options.run, "in-image", prefix=str(root / "prefix"))
+        kernels = install(reference, _by_its_user(reference, options.run), "in-image", prefix=str(root / "prefix"))
         paths = {_place(root / "notebooks", number, str(name)): name for number, name in enumerate(documents)}
         for path, name in paths.items():
             _write(path, documents[name], kernels)
@@ -137,6 +141,23 @@ def verify_notebooks(
     if not cells and any(cell.get("cell_type") == "code" for cell in stored):
         raise UsageError("The notebooks could not be run.", hint=output.strip()[-2000:])
     return TestReport(reference, cells, output)
+
+
+def _by_its_user(reference: str, options: RunOptions) -> RunOptions:
+    """Return the options with the image's own user, as `docker run` has it, and not the one who owns the notebooks."""
+    with embedded_builder().store.lease():
+        image = find_image(reference, options.platform)
+    return msgspec.structs.replace(options, user=image.config.config.user)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise ExportError if a file cannot be written, which pytest would say with a traceback, after the tests."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise ExportError(f"--junit {path} cannot be written: {error.strerror or error}.") from None
 
 
 def _name_of(image: Any) -> str:
@@ -217,8 +238,6 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
         check=False,
     )
     output = done.stdout.decode("utf-8", "replace")
-    if options.junit and kind_of(user_path(options.junit)) != "file":
-        raise ExportError(f"{options.junit} cannot be written.", hint=output.strip()[-500:])
     lines = report.read_text("utf-8").splitlines() if report.is_file() else []
     return [json.loads(line) for line in lines], output
 

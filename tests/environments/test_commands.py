@@ -78,7 +78,11 @@ def test_a_line_that_cannot_be_is_a_sentence(shell: Shell, words: list[str], sen
         (["a.ipynb"], "takes --in REF"),
         (["--in", "env"], "takes notebooks"),
         (["no.ipynb", "--in", "env"], "The notebook no.ipynb cannot be read: No such file"),
-        (["a.ipynb", "--in", "env", "--timeout", "soon"], "is not a number of seconds"),
+        *(
+            (["a.ipynb", "--in", "env", "--timeout", word], f"{word} is not a number of seconds above zero")
+            for word in ("soon", "nan", "inf", "0", "-5")
+        ),
+        (["a.ipynb", "--in", "env", "--junit", "/dev/null/a.xml"], "--junit /dev/null/a.xml cannot be written"),
         (["a.ipynb", "--in", "env", "--sanitize-with", "gone.cfg"], "--sanitize-with gone.cfg is not a file"),
     ],
 )

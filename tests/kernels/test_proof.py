@@ -35,7 +35,7 @@ def test_each_cell_is_compared_with_what_it_showed(
     (tmp_path / "data.csv").write_text("a\n1\n")
     name = written(
         tmp_path / "work.ipynb",
-        ("import sys; print(sys.prefix)", "/opt/env\n"),
+        ("import os, sys; print(sys.prefix, os.getuid())", "/opt/env 1000\n"),
         ("import os; print(os.listdir('.'))", "['work.ipynb']\n"),
         ("room = bytearray(200 << 20); print(1 + 1)", "3\n"),
         ("1 / 0", ""),
