@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { readFileSync } from "node:fs";
 import { StringStream } from "@codemirror/language";
+import { instructionWords } from "../src/components/shared/code";
 import { wordsOf } from "../src/components/shared/line";
 import { dockerfile, isBuildCell } from "../src/components/shared/dockerfile";
 
@@ -124,3 +126,8 @@ for (const [name, text, expected] of CASES) {
     assert.deepEqual(stylesOnPage(text), expected, "a card has the colours of a cell");
   });
 }
+
+test("an instruction has the colours that static pages give it", () => {
+  const cases = JSON.parse(readFileSync("../tests/display/data/instructions.json", "utf8")) as { text: string; words: [string, string][] }[];
+  for (const { text, words } of cases) assert.deepEqual(instructionWords(text), words, text);
+});

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
@@ -14,6 +13,7 @@ from ..status.stepname import INTERNAL, StepName, parse_name
 from ..status.trace import Step, Trace
 from . import ansi
 from .advice import advice
+from .code import instruction_words
 from .markup import Markup, join, tag
 from .parts import ENDINGS, ICONS, ROOT, style
 from .plan import group_of, in_order
@@ -43,11 +43,6 @@ _BRIEF = 0.05
 """Seconds from which an internal step gets a line."""
 _LANES = 3
 """The rows of the timeline in the header: as many simultaneous steps can be told apart."""
-
-_TOKEN = re.compile(
-    r"(?P<string>\"(?:[^\"\\]|\\.)*\"|'[^']*')|(?P<flag>(?<!\S)--?[\w-]+)|(?P<variable>\$\{[^}]*\}|\$\w+)"
-    r"|(?P<operator>&&|\|\||[|;])"
-)
 
 
 def line(trace: Trace, error: BuildError | None) -> str:
@@ -262,15 +257,14 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
 def colored(name: StepName) -> Markup:
     """Return a step's instruction in colours."""
     command = clipped(instruction(name.text), _NAME)
-    word, _, rest = command.partition(" ")
     if not name.number:
         return tag.code(command, cls="pb-name")
-    parts: list[Markup] = [tag.span(word, cls="pb-keyword"), join(" ")]
-    at = 0
-    for match in _TOKEN.finditer(rest):
-        parts += [join(rest[at : match.start()]), tag.span(match[0], cls=f"pb-{match.lastgroup}")]
-        at = match.end()
-    return tag.code(*parts, rest[at:], cls="pb-name", title=name.text[:_NAME] if len(command) > 60 else None)
+    return tag.code(code(command), cls="pb-name", title=name.text[:_NAME] if len(command) > 60 else None)
+
+
+def code(text: str) -> Markup:
+    """Return an instruction, or a line of one, in colours."""
+    return join(*(tag.span(word, cls=f"pb-{kind}") if kind else word for word, kind in instruction_words(text)))
 
 
 def _report(error: BuildError, failed: Step | None) -> Markup:
@@ -299,7 +293,7 @@ def excerpt(where: SourceRange | None) -> Markup | None:
     rows: list[Markup] = []
     for number in range(max(1, where.start - _AROUND), min(len(lines), last + _AROUND) + 1):
         marked = where.start <= number <= last
-        row = join(f"{'>' if marked else ' '}{number:4d}  ", lines[number - 1])
+        row = join(f"{'>' if marked else ' '}{number:4d}  ", code(lines[number - 1]))
         rows.append(tag.mark(row) if marked else row)
     source = tag.pre(join(*rows, separator="\n"), cls="pb-source", tabindex="0", role="region", aria_label=str(where))
     return join(tag.p(tag.code(str(where)), cls="pb-note"), source)

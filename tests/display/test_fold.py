@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import msgspec
 
 from pybuild_magic.display import fold
+from pybuild_magic.display.code import instruction_words
 from pybuild_magic.errors import Interrupted, RunError, SourceRange
 from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
 from pybuild_magic.status.trace import Trace
@@ -41,14 +46,32 @@ def test_a_failed_step_is_open_and_its_lines_are_marked() -> None:
     error = RunError("exit code: 3", 3, location=where, hint="Look at it.")
     page = str(fold.render(trace("exit code: 3"), error))
     assert page.count("<details open>") == 2
-    assert "<mark>&gt;   4  RUN two \\</mark>\n<mark>&gt;   5    three</mark>" in page
-    assert "   3  RUN one\n" in page
-    assert "   1  FROM" not in page
+    assert page.count("<mark>") == 2
     text = Page(page).text
+    assert ">   4  RUN two \\\n>   5    three" in text
+    assert "   3  RUN one\n" in text
+    assert "   1  FROM" not in text
     assert "Dockerfile:4" in text
     assert "exit code: 3" in text
     assert "Look at it." in text
     assert fold.line(trace("x"), error).startswith("Failed after ")
+
+
+def test_a_static_page_has_the_colours_of_the_live_one() -> None:
+    """The page's mode is tested with the same instructions (labextension/test)."""
+    for case in json.loads((Path(__file__).parent / "data" / "instructions.json").read_text("utf-8")):
+        assert [list(word) for word in instruction_words(case["text"])] == case["words"], case["text"]
+    ours = Path(fold.__file__).with_name("fold.css").read_text("utf-8")
+    live = Path(__file__).parents[2].joinpath("labextension/style/shared/base.css").read_text("utf-8")
+    live_light, _, live_dark = live.partition("}")
+    light, _, dark = ours.partition("data-jp-theme-light=false")
+    for name in ("keyword", "string", "variable", "flag", "def", "builtin", "number", "operator"):
+        for page, static in ((live_light, light), (live_dark, dark)):
+            colours = [re.findall(rf"--{name}: *([^;]+);", css)[0].replace(" ", "") for css in (page, static)]
+            assert colours[0] == colours[1], name
+    marked = fold.excerpt(SourceRange("Dockerfile", 1, 1, DOCKERFILE))
+    assert marked
+    assert '<span class="pb-string">base</span>' in marked
 
 
 def test_text_has_the_whole_report_for_front_ends_without_html() -> None:

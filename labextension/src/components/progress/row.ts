@@ -17,6 +17,9 @@ const WORDS: Record<State, string> = { waiting: "waiting", running: "running", d
 const BADGES: Partial<Record<State, string>> = { cached: "CACHED", error: "ERROR", canceled: "CANCELED" };
 const TAIL = 300; // characters of the latest line of a running step
 
+/** Return how wide a place like `9/31` becomes in digits, so that the instructions of a stage stand below each other. */
+const placeWidth = (place: string): number => 2 * place.slice(place.indexOf("/") + 1).length + 1;
+
 export class Row {
   readonly node: HTMLElement;
   state: State = "waiting";
@@ -54,7 +57,7 @@ export class Row {
       { type: "button", class: "pbp-toggle", "aria-expanded": "false", "aria-controls": this.panel.id, "data-lm-suppress-shortcuts": "true", onclick: () => this.toggle() },
       h("span", { class: "pbp-chevron" }, icon("chevron")),
       this.sign,
-      step.place ? h("span", { class: "pbp-place" }, step.place) : null,
+      step.place ? h("span", { class: "pbp-place", style: `min-width: ${placeWidth(step.place)}ch` }, step.place) : null,
       code,
       this.spoken,
     );

@@ -28,12 +28,38 @@ const KINDS: Record<string, string> = {
 
 const span = (kind: string, text: string): HTMLElement => h("span", { class: `pbr-${kind}` }, text);
 
-function coloured(text: string, token: (stream: StringStream) => string | null): Child[] {
-  if (text.length > LONGEST) return [text];
-  return [...wordsOf(text, token)].map(([word, style]) => {
-    const kind = style ? own(KINDS, style) : undefined;
-    return kind ? span(kind, word) : word;
-  });
+type Token = (stream: StringStream) => string | null;
+/** A word with its kind; "" for one without a colour. */
+type Word = [text: string, kind: string];
+
+/** Return the words of a line, of which neighbours of one kind are one. */
+function kinds(text: string, token: Token): Word[] {
+  if (text.length > LONGEST) return [[text, ""]];
+  const words: Word[] = [];
+  for (const [word, style] of wordsOf(text, token)) {
+    const kind = (style && own(KINDS, style)) || "";
+    const last = words.at(-1);
+    if (last?.[1] === kind) last[0] += word;
+    else words.push([word, kind]);
+  }
+  return words;
+}
+
+const coloured = (text: string, token: Token): Child[] => kinds(text, token).map(([word, kind]) => (kind ? span(kind, word) : word));
+
+const isInstruction = (text: string): boolean => {
+  const [word = ""] = text.trimStart().split(/\s/, 1);
+  return INSTRUCTIONS.has(word.toUpperCase()) || word.startsWith("#");
+};
+
+/** Return the words of an instruction in one line; pybuild_magic/display/code.py has the same rule. */
+export function instructionWords(text: string): Word[] {
+  return isInstruction(text) ? kinds(text, dockerfileToken()) : [[text, ""]];
+}
+
+function dockerfileToken(): Token {
+  const state = dockerfileMode.startState?.(2) as Parameters<typeof dockerfileMode.token>[1];
+  return (stream) => dockerfileMode.token(stream, state);
 }
 
 /** Return the words of a command. */
@@ -44,20 +70,19 @@ export function shell(text: string): Child[] {
 
 /** Return the lines of a Dockerfile, each as an element. */
 export function dockerfileLines(lines: string[]): HTMLElement[] {
-  const state = dockerfileMode.startState?.(2) as Parameters<typeof dockerfileMode.token>[1];
-  return lines.map((line) => h("code", { class: "pbr-instruction" }, coloured(line, (stream) => dockerfileMode.token(stream, state))));
+  const token = dockerfileToken();
+  return lines.map((line) => h("code", { class: "pbr-instruction" }, coloured(line, token)));
 }
 
 /** Return an instruction of a Dockerfile, or the name of a step that is no instruction. */
 export function dockerfile(text: string): HTMLElement {
-  const [word = ""] = text.trimStart().split(/\s/, 1);
-  if (INSTRUCTIONS.has(word.toUpperCase()) || word.startsWith("#")) {
+  if (isInstruction(text)) {
     const [first, ...rest] = dockerfileLines(text.split("\n")) as [HTMLElement, ...HTMLElement[]];
     for (const line of rest) first.append("\n", ...line.childNodes);
     return first;
   }
   // The history of an image has commands of RUN without the word.
-  return h("code", { class: "pbr-instruction" }, /^\/bin\/\w*sh$/.test(word) ? shell(text) : text);
+  return h("code", { class: "pbr-instruction" }, /^\s*\/bin\/\w*sh(?:\s|$)/.test(text) ? shell(text) : text);
 }
 
 const JSON_TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)/g;

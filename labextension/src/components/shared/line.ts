@@ -2,6 +2,8 @@
 
 import type { StringStream } from "@codemirror/language";
 
+const TRIES = 10;
+
 class Line {
   pos = 0;
   start = 0;
@@ -64,8 +66,10 @@ class Line {
 export function* wordsOf(text: string, token: (stream: StringStream) => string | null): Generator<[word: string, style: string | null]> {
   const line = new Line(text);
   while (!line.eol()) {
-    const style = token(line as unknown as StringStream);
-    if (line.pos <= line.start) line.next(); // a mode that takes nothing would never end
+    let style: string | null = null;
+    // A mode that only finds what begins here is asked again, as the editor does; one that takes nothing would never end.
+    for (let tries = 0; tries < TRIES && line.pos <= line.start; tries++) style = token(line as unknown as StringStream);
+    if (line.pos <= line.start) line.next();
     yield [line.current(), style];
     line.start = line.pos;
   }
