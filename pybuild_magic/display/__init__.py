@@ -61,7 +61,7 @@ def mime_bundle(
     """
     import msgspec
 
-    from ..results.trees import document_of, image_files
+    from ..results.trees import Listings, document_of, image_files
     from . import html, text
     from .attestations import with_attested
 
@@ -73,8 +73,9 @@ def mime_bundle(
         summary = msgspec.structs.replace(summary, fetch=token)
         downloads = {number: token for number, (_, path) in enumerate(contents.outputs) if path is not None}
     summary = with_attested(summary, contents)
-    trees = image_files(summary.image, contents, html.trees_of(summary)) if summary.image and contents else ()
-    document = document_of(summary, contents)
+    listings = Listings(contents) if contents else None
+    trees = image_files(summary.image, listings, html.trees_of(summary)) if summary.image and listings else ()
+    document = document_of(summary, listings)
     return {
         "text/plain": text.render(document),
         "text/html": str(html.render(summary, downloads, steps, trees)),

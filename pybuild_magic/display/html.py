@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ..results.bounds import LEVELS, bound_to
 from ..results.owners import Owners
 from ..results.summarise import file_summary
@@ -33,6 +35,9 @@ _TREES = 60_000
 _SMALL = 60
 """The most entries of an image whose files every page shows."""
 
+_PLACE = Markup("<hr>")
+"""Where a page is taken apart."""
+
 Downloads = Mapping[int, str]
 """By the index of an output, the token with which the kernel serves its bytes."""
 
@@ -52,33 +57,51 @@ def render(
 
     `steps` replace the timeline, and have logs. Of the `trees` of an image, the largest directories that fit are shown.
     """
-    page = Markup("")
+    page = _Page(Markup(""))
     for level in range(LEVELS):
         bounded = bound_to(summary, level)
         if level < LEVELS - 1 and ENTRY * sum(len(output.files) for output in bounded.outputs) > LIMIT:
             continue  # it is not worth writing, to find that it is too long
-        page = _page(bounded, downloads or {}, steps)
-        if len(page) <= LIMIT and len(page.encode()) <= LIMIT:
-            return _with_trees(page, bounded, downloads or {}, steps, trees)
-    return page
+        page = _page(bounded, downloads or {}, steps, has_trees=any(tree.entries for tree in trees))
+        if (room := page.room()) >= 0:
+            return page.with_files(_files_that_fit(trees, room))
+    return page.with_files()
 
 
-def _with_trees(
-    page: Markup, summary: Summary, downloads: Downloads, steps: Markup | None, trees: Sequence[ImageFiles]
-) -> Markup:
-    """Return the page with as many entries of the trees as fit; the page unchanged if none fit."""
+def _files_that_fit(trees: Sequence[ImageFiles], room: int) -> list[Markup | None]:
+    """Return sections with as many entries of the trees as fit into `room` bytes; [] if none fit."""
     total = sum(len(tree.entries) for tree in trees)
-    most = min(total, (LIMIT - len(page.encode())) // ENTRY) if total else 0
+    most = min(total, room // ENTRY) if total else 0
     while most >= len(trees) > 0:
         sections = [_image_files(tree, most * len(tree.entries) // total, len(trees) > 1) for tree in trees]
-        whole = _page(summary, downloads, steps, sections)
-        if len(whole.encode()) <= LIMIT:
-            return whole
-        most = most * 3 // 4
-    return page
+        size = len(join(*sections).encode()) + len("<details open>") * len(trees)
+        if size <= room:
+            return sections
+        most = min(most - 1, most * room // size * 19 // 20)
+    return []
 
 
-def _page(summary: Summary, downloads: Downloads, steps: Markup | None, trees: Sequence[Markup | None] = ()) -> Markup:
+class _Page(msgspec.Struct, frozen=True):
+    """A page with a place for the files of an image."""
+
+    before: Markup
+    """The beginning, up to the place."""
+    after: Markup = Markup("")
+    opens_files: bool | None = None
+    """Whether the files are open, as the cell wants it; None if they decide it themselves."""
+
+    def room(self) -> int:
+        """Return the bytes that are left for the files."""
+        return LIMIT - len(self.before.encode()) - len(self.after.encode())
+
+    def with_files(self, sections: Sequence[Markup | None] = ()) -> Markup:
+        """Return the whole page."""
+        if self.opens_files is not None:
+            sections = [_opened(part, self.opens_files) for part in sections]
+        return join(self.before, *sections, self.after)
+
+
+def _page(summary: Summary, downloads: Downloads, steps: Markup | None, *, has_trees: bool) -> _Page:
     parts: list[Markup | None] = [_headline(summary)]
     parts += [_warning(warning) for warning in summary.warnings]
     parts += [
@@ -92,19 +115,29 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None, trees: S
     sections: list[tuple[str, Sequence[Markup | None]]] = [
         ("image", [image_section(image)] if image else []),
         ("layers", [layers_section(manifest, several) for manifest in manifests]),
-        ("files", [*(_files(output) for output in summary.outputs if output.files), *trees]),
+        ("files", [_files(output) for output in summary.outputs if output.files]),
         ("config", [config_section(manifest, several) for manifest in manifests]),
         ("attestations", [attested_section(attested, len(summary.attested) > 1) for attested in summary.attested]),
         ("steps logs timeline", [steps or timeline_section(summary)]),
         ("graph", [graph_section(summary)]),
         ("request", [request_section(summary)]),
     ]
-    has_content = any(summary.view in names.split() and any(some) for names, some in sections)
+    wants_files = summary.view == "files"
+    has_content = (wants_files and has_trees) or any(
+        summary.view in names.split() and any(some) for names, some in sections
+    )
+    before = 0
     for names, some in sections:
         # The cell chooses the open section; without a choice, or if it does not exist, that is the image.
         parts += [_opened(part, summary.view in names.split()) for part in some] if has_content else some
+        before = len(parts) if names == "files" else before
     parts.append(_left_out(summary))
-    return join(fold_style() if steps else style(), tag.div(*parts, cls=f"{ROOT} pb-fold" if steps else ROOT))
+    opening, _, closing = tag.div(_PLACE, cls=f"{ROOT} pb-fold" if steps else ROOT).partition(_PLACE)
+    return _Page(
+        join(fold_style() if steps else style(), Markup(opening), *parts[:before]),
+        join(*parts[before:], Markup(closing)),
+        wants_files if has_content else None,
+    )
 
 
 def render_image(image: ImageSummary) -> Markup:

@@ -59,7 +59,6 @@ def _names(tree: LayerTree, path: str, read: Callable[[bytes], Iterable[tuple[in
     return {str(number): names[number] for number in sorted(names)[:_MOST]}
 
 
-def with_owners(manifest: ManifestSummary, tree: LayerTree) -> ManifestSummary:
+def with_owners(manifest: ManifestSummary, owners: Owners) -> ManifestSummary:
     """Return the manifest with the names of its image's users and groups."""
-    owners = owners_of(tree)
     return msgspec.structs.replace(manifest, users=owners.users, groups=owners.groups)

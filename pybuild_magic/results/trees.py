@@ -37,14 +37,38 @@ _LEAST = 1_000
 """Bytes below which a cut tree is not worth keeping."""
 
 
-def document_of(summary: Summary, contents: Contents | None) -> Summary:
+class Listings:
+    """The trees of a result, each of which is read once, however many documents it is for."""
+
+    def __init__(self, contents: Contents) -> None:
+        self.contents = contents
+        self._entries: dict[tuple[str, str], list[Marked]] = {}
+        self._owners: dict[str, Owners] = {}
+
+    def entries(self, of: str, platform: str) -> list[Marked]:
+        """Return all entries of a tree; [] if it cannot be listed at once."""
+        found = self._entries.get((of, platform))
+        if found is None:
+            found = self._entries[of, platform] = _entries(self.contents, of, platform)
+        return found
+
+    def owners(self, manifest: ManifestSummary) -> Owners:
+        """Return the names of the owners of an image's files. Raises BuildError when a layer cannot be fetched."""
+        found = self._owners.get(manifest.digest)
+        if found is None:
+            found = self._owners[manifest.digest] = owners_of(self.contents.tree(manifest))
+        return found
+
+
+def document_of(summary: Summary, contents: Contents | Listings | None) -> Summary:
     """Return a result as a notebook keeps it: the bounded summary and, from `contents`, the trees that fit."""
     if contents is None:
         return bound(summary)
+    listings = Listings(contents) if isinstance(contents, Contents) else contents
     bare = tuple(msgspec.structs.replace(output, files=(), more_files=0) for output in summary.outputs)
-    named = _with_owners(summary.image, contents) if summary.image else None
+    named = _with_owners(summary.image, listings) if summary.image else None
     small = bound(msgspec.structs.replace(summary, outputs=bare, image=named))
-    keeper = _Keeper(contents, min(LIMIT, DOCUMENT - len(msgspec.json.encode(small))))
+    keeper = _Keeper(listings, min(LIMIT, DOCUMENT - len(msgspec.json.encode(small))))
     for number, output in enumerate(summary.outputs):
         keeper.output(number, output)
     for manifest in summary.image.manifests if summary.image else ():
@@ -52,13 +76,13 @@ def document_of(summary: Summary, contents: Contents | None) -> Summary:
     return msgspec.structs.replace(small, trees=tuple(keeper.trees))
 
 
-def _with_owners(image: ImageSummary, contents: Contents) -> ImageSummary:
+def _with_owners(image: ImageSummary, listings: Listings) -> ImageSummary:
     """Return the image with the names of owners, where these can be read at once."""
     manifests: list[ManifestSummary] = []
     for manifest in image.manifests:
         try:
-            at_hand = manifest.layers and contents.is_at_hand(manifest, _QUICK)
-            manifests.append(with_owners(manifest, contents.tree(manifest)) if at_hand else manifest)
+            at_hand = manifest.layers and listings.contents.is_at_hand(manifest, _QUICK)
+            manifests.append(with_owners(manifest, listings.owners(manifest)) if at_hand else manifest)
         except BuildError:
             manifests.append(manifest)
     return msgspec.structs.replace(image, manifests=tuple(manifests))
@@ -72,14 +96,14 @@ class ImageFiles(msgspec.Struct, frozen=True):
     owners: Owners
 
 
-def image_files(image: ImageSummary, contents: Contents, most: int = _QUICK) -> list[ImageFiles]:
+def image_files(image: ImageSummary, listings: Listings, most: int = _QUICK) -> list[ImageFiles]:
     """Return the trees of the image's platforms whose layers are at hand and have at most `most` entries."""
     trees: list[ImageFiles] = []
     for manifest in image.manifests:
         try:
-            if manifest.layers and contents.is_at_hand(manifest, most):
-                entries = _entries(contents, "image", manifest.platform)
-                trees.append(ImageFiles(manifest.platform, entries, owners_of(contents.tree(manifest))))
+            if manifest.layers and listings.contents.is_at_hand(manifest, most):
+                entries = listings.entries("image", manifest.platform)
+                trees.append(ImageFiles(manifest.platform, entries, listings.owners(manifest)))
         except BuildError:
             continue  # the page does without
     return trees
@@ -88,9 +112,9 @@ def image_files(image: ImageSummary, contents: Contents, most: int = _QUICK) -> 
 class _Keeper:
     """Keeps trees as long as there is room."""
 
-    def __init__(self, contents: Contents, room: int) -> None:
+    def __init__(self, listings: Listings, room: int) -> None:
         self.trees: list[TreeSummary] = []
-        self._contents = contents
+        self._listings = listings
         self._room = room
 
     def _take(self, tree: TreeSummary | None) -> None:
@@ -103,7 +127,7 @@ class _Keeper:
         if not output.files:
             return
         of = f"output:{number}"
-        entries = _entries(self._contents, of, "")
+        entries = self._listings.entries(of, "")
         listed = entries or [("", _entry(file)) for file in output.files]
         tree = _packed(of, "", listed, self._room - _HEAD)
         if tree is not None and not entries:
@@ -115,18 +139,18 @@ class _Keeper:
 
         If there is no room for all of them, keep the image's tree and the changes of some layers, each cut to fit.
         """
-        if not manifest.layers or not self._contents.is_at_hand(manifest, _QUICK):
+        if not manifest.layers or not self._listings.contents.is_at_hand(manifest, _QUICK):
             return
         platform = manifest.platform
         names = [f"layer:{layer.diff_id}" for layer in manifest.layers]
-        listed = {of: _entries(self._contents, of, platform) for of in names}
+        listed = {of: self._listings.entries(of, platform) for of in names}
         if sum(map(len, listed.values())) * _ENTRY <= self._room:
             whole = [_pack(of, platform, entries) for of, entries in listed.items()]
             if sum(map(_size, whole)) <= self._room:
                 for tree in whole:
                     self._take(tree)
                 return
-        self._take(_packed("image", platform, _entries(self._contents, "image", platform), self._room // 2))
+        self._take(_packed("image", platform, self._listings.entries("image", platform), self._room // 2))
         for of in sorted(listed, key=lambda of: len(listed[of])):
             self._take(_packed(of, platform, listed[of], self._room - _HEAD))
 

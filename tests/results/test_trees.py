@@ -9,9 +9,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import pybuild_magic
+from pybuild_magic.display import html
 from pybuild_magic.display.service import service
 from pybuild_magic.result import BuildResult
+from pybuild_magic.results import trees
 from pybuild_magic.results.trees import REST, heaviest
 from pybuild_magic.store import DIR, Entry
 from pybuild_magic.summary import MIME_TYPE
@@ -56,6 +60,32 @@ def test_a_large_image_keeps_its_heaviest_directories_within_the_limit(home: Pat
         == (image["more"])
     )
     assert len(json.dumps(bundle)) < 200_000
+
+
+def test_a_tree_is_read_and_a_page_is_drawn_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `--view files`, the page and the document each read all files, and the page was drawn for each size tried."""
+    chance = random.Random(4)
+    files = {f"d{number % 40}/{chance.randbytes(12).hex()}": b"" for number in range(9000)}
+    built = pybuild_magic.build("FROM scratch\nCOPY . /\n", files, tags="seen", view="files", progress="none")
+    calls: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        whole = getattr(module, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            calls.append(" ".join([name, *(one for one in arguments if isinstance(one, str) and len(one) < 100)]))
+            return whole(*arguments, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(trees, "_entries")
+    counted(trees, "owners_of")
+    counted(html, "_page")
+    page = built.mime_bundle()["text/html"]
+    assert "the largest directories are listed" in page
+    assert 0.9 * html.LIMIT < len(page) <= html.LIMIT, "and there is no more room than for a few entries"
+    assert {"_entries image linux/amd64", "owners_of", "_page"} < {*calls}
+    assert len(calls) == len({*calls})
 
 
 def test_the_heaviest_directories_are_opened_first_and_nothing_is_lost_from_the_count() -> None:
