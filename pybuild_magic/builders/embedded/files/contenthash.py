@@ -51,9 +51,8 @@ def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
         except _MissingError as error:
             there = "the context" if ref == CONTEXT_REF else "that image or stage"
             raise ContextError(
-                f"There is no such file in {there}: failed to compute cache key: "
-                f"failed to calculate checksum of ref {ref}: {quote(error.path)}: not found",
-                hint=missing_hint(tree, error.path.strip("/")),
+                f"{_missing(tree, error.path.strip('/'), there)}: failed to compute cache key: "
+                f"failed to calculate checksum of ref {ref}: {quote(error.path)}: not found"
             ) from None
         except LinkLoopError as error:
             raise ContextError(
@@ -66,14 +65,17 @@ def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
 CONTEXT_REF = "context"
 
 
-def missing_hint(tree: ReadTree, path: str) -> str:
-    """Return a hint for a path that is not in `tree`: a similar name, or where else to look."""
+def _missing(tree: ReadTree, path: str, there: str) -> str:
+    """Say in plain words that a path is not in `tree`, which is called `there`, and which one may have been meant.
+
+    BuildKit's words follow, which name the path.
+    """
     paths = tree.known_paths(_LOOKED_AT)
     if path in paths:
-        return "The file exists, but .dockerignore excludes it."
+        return ".dockerignore excludes this file from the context"
     name = posixpath.basename(path)
     suggestion = nearest(path, [known for known in paths if posixpath.basename(known) == name] or paths)
-    return f"Did you mean {suggestion}?" if suggestion else ""
+    return f"There is no such file in {there}" + (f" (did you mean {suggestion}?)" if suggestion else "")
 
 
 _LOOKED_AT = 20_000
