@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from ..builders import choose, embedded_builder
-from ..errors import BuildError, UsageError
+from ..errors import BuildError, StoreError, UsageError
 from ..images.describe import inspect_image
+from ..oci import platform as platforms
 from ..oci import reference
 from ..oci.digest import is_digest
 from ..portable import user_path
@@ -27,7 +28,7 @@ from ..results.opening import (
 )
 from ..results.summarise import with_analysis
 from ..summary import OutputSummary, Summary
-from .words import USAGES
+from .words import USAGES, short_digest
 
 if TYPE_CHECKING:
     from .service import Service
@@ -125,11 +126,19 @@ def remove(_service: Service, params: Params) -> Any:
 
 
 def available(_service: Service, params: Params) -> Any:
-    """Answer `{ref}`, the name of an image that a card offers to run, with `{why}`: why it cannot be run, or ""."""
+    """Answer `{ref}`, the name of what a card offers to run, with `{why}`: why it cannot be run, or "".
+
+    It is the name of an image, or that of a failed step's state.
+    """
     name = _name(params, "ref")
     try:
-        stored_name(embedded_builder().store, name)
-    except BuildError:
+        if name.startswith("@"):
+            embedded_builder().failed.find(name.removeprefix("@"))
+        else:
+            stored_name(embedded_builder().store, name)
+    except BuildError as error:
+        if name.startswith("@"):
+            return {"why": f"{error.message} To look into it, run the cell again."}
         return {"why": f"{name} is not in the store any more. To use it, run the cell again."}
     return {"why": ""}
 
@@ -137,6 +146,22 @@ def available(_service: Service, params: Params) -> Any:
 def open_image(service: Service, params: Params) -> Any:
     """Answer `{ref}` with an image of the store as a Summary."""
     return _stored_document(service, stored_image(embedded_builder().store, _name(params, "ref")))
+
+
+def open_layer(service: Service, params: Params) -> Any:
+    """Answer `{ref}`, the diffID of a layer of the store, with the layer as a Summary."""
+    store, digest = embedded_builder().store, _name(params, "ref")
+    if not is_digest(digest) or not store.has_layer(digest):
+        raise StoreError(
+            f"The layer {short_digest(digest)[:12]} is not in the store any more.",
+            hint="%build du lists those that are.",
+        )
+    manifest = bare_manifest((digest,), platforms.host().full)
+    made = (record.description for _, record in store.cache.items() if record.diff_ids[-1:] == (digest,))
+    layers = tuple(msgspec.structs.replace(layer, created_by=next(made, "")) for layer in manifest.layers)
+    manifest = msgspec.structs.replace(manifest, layers=layers)
+    contents = opened_layers(store, (manifest,), f"Layer {short_digest(digest)}")
+    return service.document(Summary(ref="", builder="", image=contents.image, view="files"), contents)
 
 
 def open_archive(service: Service, params: Params) -> Any:
@@ -229,6 +254,7 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "remove": remove,
     "available": available,
     "open": open_image,
+    "open_layer": open_layer,
     "open_archive": open_archive,
     "reopen": reopen,
     "compare": compare_images,

@@ -27,9 +27,9 @@ class Table(msgspec.Struct, frozen=True):
     numbers: frozenset[str] = frozenset()
     """The right-aligned columns."""
     opens: tuple[str, ...] = ()
-    """For each row what a page with a kernel opens for it: `image NAME` or `build REF`; "" for nothing."""
+    """For each row what a page with a kernel opens for it, such as `image NAME` or `build REF`; "" for nothing."""
     whole: tuple[str, ...] = ()
-    """For each row the full text of its first cell, if that is cut."""
+    """For each row all that is known of it, to which its last cell unfolds."""
 
     def __repr__(self) -> str:
         return self.text()
@@ -76,23 +76,20 @@ class Table(msgspec.Struct, frozen=True):
     def table(self) -> Markup:
         """Return the table alone, as part of a page."""
         head = tag.tr(*(self._cell(title, title, "th") for title in self.columns))
-        rows = (
-            tag.tr(
-                self._first(number), *(self._cell(*pair, "td") for pair in [*zip(row, self.columns, strict=True)][1:])
-            )
-            for number, row in enumerate(self.rows)
-        )
+        rows = (tag.tr(*self._cells(number)) for number in range(len(self.rows)))
         return scrolled(tag.table(tag.thead(head), tag.tbody(*rows)), "Table")
 
-    def _first(self, number: int) -> Markup:
-        """Return the cell that names a row."""
-        name = self.rows[number][0]
-        if self.whole:
-            return tag.td(tag.details(tag.summary(name), tag.div(self.whole[number], cls="pb-note")), cls="pb-text")
+    def _cells(self, number: int) -> list[Markup]:
+        """Return the cells of a row, of which the first names it."""
+        row = self.rows[number]
+        cells = [self._cell(cell, title, "td") for cell, title in zip(row, self.columns, strict=True)]
         if target := self.opens[number] if self.opens else "":
             # JupyterLab's extension turns it into a button; elsewhere it is text.
-            return tag.td(tag.span(name, data_pybuild_open=target), cls="pb-text")
-        return self._cell(name, self.columns[0], "td")
+            cells[0] = tag.td(tag.span(row[0], data_pybuild_open=target), cls="pb-text")
+        if self.whole:
+            more = tag.details(tag.summary(row[-1] or "More"), tag.div(self.whole[number], cls="pb-note"))
+            cells[-1] = tag.td(more, cls="pb-text")
+        return cells
 
     def html(self) -> str:
         """Return a page with just the table."""

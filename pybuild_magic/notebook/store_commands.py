@@ -54,7 +54,8 @@ def _usage_of(kind: str, usages: Sequence[Usage]) -> tuple[str, Table]:
     name = f"{USAGES[kind]} ({kind})" if kind in USAGES else kind
     columns = ("ID", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION")
     title = f"{name}: {plural(len(usages), 'record')}, {size}"
-    return title, Table(columns, rows, numbers=frozenset({"SIZE"}), whole=whole)
+    links = tuple(f"layer {row.id}" if row.is_layer else "" for row in usages)
+    return title, Table(columns, rows, numbers=frozenset({"SIZE"}), opens=links, whole=whole)
 
 
 _SIZE = ("SIZE", "Amount of cache to keep")
@@ -117,7 +118,7 @@ def history(flags: ParsedFlags) -> Any:
             record.status,
             moment(record.created),
             "" if record.duration is None else seconds(record.duration),
-            clipped(record.error.splitlines()[0], 80) if record.error else "",
+            clipped(record.error.splitlines()[0], 120) if record.error else "",
         )
         for record in records
     )

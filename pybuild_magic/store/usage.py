@@ -41,6 +41,8 @@ class Usage(msgspec.Struct, frozen=True):
     shared: bool
     """Whether an image needs it, in which case pruning the cache does not free it."""
     description: str = ""
+    is_layer: bool = False
+    """Whether the id is that of a layer of the store, whose files can be looked at."""
 
 
 class DiskUsage(msgspec.Struct, frozen=True):
@@ -108,6 +110,7 @@ class Survey:
         for diff_id, digest in forms:
             compressed.setdefault(diff_id, []).append(digest)
         self.items: dict[str, _Item] = {}
+        self._layers = frozenset(row[0] for row in layers)
         self._freed: set[str] = set()
         owned: set[str] = set()
         for diff_id, idx, extra, created, last_used in layers:
@@ -196,6 +199,7 @@ class Survey:
                 in_use=item.last_used >= self.horizon,
                 shared=self.shared(id_),
                 description=item.description,
+                is_layer=id_ in self._layers,
             )
             for id_, item in self.items.items()
         ]

@@ -1,8 +1,9 @@
-// The rows of tables that %build prints: the image or build that a row names opens by a click or a key.
+// The rows of tables that %build prints: the image, build or layer that a row names opens by a click or a key.
 
 import { fill, h } from "../dom";
 import { fillWith } from "../components/shared/note";
 import type { Kernel } from "../model";
+import { shortDigest } from "../words";
 import { Widget } from "@lumino/widgets";
 
 const MARK = "data-pybuild-open";
@@ -11,6 +12,7 @@ const MARK = "data-pybuild-open";
 export interface Openers {
   image: (name: string) => void;
   build: (ref: string) => void;
+  layer: (digest: string) => void;
   /** Open a shell in an image, or where a step failed. */
   terminal: (ref: string) => void;
   /** Open the files where a step failed. */
@@ -23,6 +25,7 @@ export interface Openers {
 const TITLES: Record<keyof Openers, (name: string) => string> = {
   image: (name) => `Open ${name}`,
   build: (name) => `Open ${name}`,
+  layer: (digest) => `Open the layer ${shortDigest(digest)}`,
   terminal: (name) => (name.startsWith("@") ? "Open a terminal where the step failed" : `Open a terminal in ${name}`),
   files: () => "Open the files as the step left them",
   kernel: (name) => `Use ${name} as kernel`,
@@ -32,7 +35,7 @@ const TITLES: Record<keyof Openers, (name: string) => string> = {
 export function openRows(root: HTMLElement, openers: Openers): void {
   const upgrade = (within: Element): void => {
     for (const node of [within, ...within.querySelectorAll(`[${MARK}]`)]) {
-      const [, kind, name] = /^(image|build|terminal|files|kernel) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
+      const [, kind, name] = /^(image|build|layer|terminal|files|kernel) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
       if (!name || !(node instanceof HTMLElement) || node.tagName !== "SPAN") continue;
       node.removeAttribute(MARK);
       node.hidden = false;

@@ -8,6 +8,7 @@ import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 import type { Kernel } from "../model";
 import { h } from "../dom";
+import { shortDigest } from "../words";
 import { kernelOf } from "./channel";
 import { Difference } from "./difference";
 import { isBuildCell } from "../components/shared/dockerfile";
@@ -83,28 +84,25 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       shell.activateById(widget.id);
     }
 
-    const openImage = (image: string): void =>
+    const explore = (title: string, method: string, ref: string): void =>
       void source().then((ask) => {
         const content = new Explorer(ask);
-        present(image, content);
-        void content.open("open", { ref: image });
+        present(title, content);
+        void content.open(method, { ref });
       });
+    const openImage = (image: string): void => explore(image, "open", image);
+    const layer = (digest: string): void => explore(`Layer ${shortDigest(digest)}`, "open_layer", digest);
+    const files = (ref: string): void => explore("Where the step failed", "failed_files", ref);
     const openBuild = (ref: string): void =>
       void source().then((ask) => present(`Build ${ref.slice(0, 12)}`, new BuildLog(ask(), ref)));
     const terminal = (ref: string): void =>
       void source()
         .then((ask) => openTerminal(app, ask(), ref))
         .catch((error: unknown) => showErrorMessage(`No terminal in ${ref}`, error as Error));
-    const files = (ref: string): void =>
-      void source().then((ask) => {
-        const content = new Explorer(ask);
-        present("Where the step failed", content);
-        void content.open("failed_files", { ref });
-      });
     const use = async (image: string): Promise<string> => useAsKernel(app, notebooks?.currentWidget ?? null, (await source())(), image);
     const kernel = (image: string): void =>
       void use(image).catch((error: unknown) => showErrorMessage(`No kernel in ${image}`, error as Error));
-    openRows(document.body, { image: openImage, build: openBuild, terminal, files, kernel });
+    openRows(document.body, { image: openImage, build: openBuild, layer, terminal, files, kernel });
 
     const view = new StoreView(async () => (await source())(), {
       open: openImage,
