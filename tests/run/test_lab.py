@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,30 @@ def test_terminals_open_where_a_step_failed_and_in_an_image(
             page.get_by_role("button", name="Open a terminal in busybox:latest").click()
             page.locator(".jp-Terminal").nth(1).wait_for()
             type_in_terminal(page, "test -e /done || sleep 87654", "sleep 87654")
+
+
+def test_a_card_says_at_once_that_a_later_build_removed_the_state_of_its_step(
+    busybox_layout: BaseImage, tmp_path: Path, browser: Browser
+) -> None:
+    with Store(tmp_path / "home/store") as store:
+        load_image(store, busybox_layout.path, "busybox")
+    with lab(tmp_path, tmp_path / "home") as server:
+        server.write("gone.ipynb", "%load_ext pybuild_magic", FAILING, "%build du", "%%build\nFROM busybox\nRUN true")
+        with open_notebook(server, browser, "gone.ipynb") as notebook:
+            page = notebook.page
+            notebook.run(0)
+            error = notebook.run(1)
+            error.get_by_role("button", name="Files here").wait_for()
+            assert error.get_by_role("button", name="Terminal here").count() == 1
+
+            du = notebook.run(2)
+            du.locator("summary", has_text="State of failed steps").click()
+            du.get_by_role("button", name=re.compile("^[0-9a-f]{12}$")).first.click()
+            opened = page.locator(".jp-Dialog .pb-explorer")
+            opened.locator(".pbr-title", has_text="Layer ").wait_for()
+            opened.get_by_text("done", exact=True).first.wait_for()
+            page.locator(".jp-Dialog .jp-mod-accept").click()
+
+            notebook.run(3)
+            error.get_by_text("The state of the failed step is gone. To look into it, run the cell again.").wait_for()
+            assert error.get_by_role("button", name="Files here").count() == 0

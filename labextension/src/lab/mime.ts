@@ -1,6 +1,7 @@
 // The renderer of results in notebooks: what the document holds, and more where a kernel that knows the result runs.
 
 import type { ISessionContext } from "@jupyterlab/apputils";
+import { NotebookActions } from "@jupyterlab/notebook";
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import type { Kernel as Jupyter } from "@jupyterlab/services";
 import type { Message } from "@lumino/messaging";
@@ -29,7 +30,7 @@ async function knowing(kernel: Jupyter.IKernelConnection, summary: Summary): Pro
     digest,
     diff_ids: layers.map((layer) => layer.diff_id),
   }));
-  if (!manifests.length) return null;
+  if (!manifests.length) return summary.kept ? kernelOf(kernel, "", true) : null;
   const { result } = await own.ask("reopen", { digest: summary.image?.digest ?? "", manifests });
   const { token } = result as { token: string };
   return token ? kernelOf(kernel, token, true) : null;
@@ -69,11 +70,17 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
     super.onAfterAttach(message);
     this.session = sessionOf(this);
     this.session?.kernelChanged.connect(this.findKernel, this);
+    NotebookActions.executed.connect(this.ask, this);
     void this.findKernel();
+  }
+
+  private ask(): void {
+    this.drawing?.ask();
   }
 
   protected override onBeforeDetach(message: Message): void {
     this.session?.kernelChanged.disconnect(this.findKernel, this);
+    NotebookActions.executed.disconnect(this.ask, this);
     this.session = null;
     super.onBeforeDetach(message);
   }

@@ -10,7 +10,7 @@ import { dockerfile } from "../shared/code";
 import { copyButton, digestView } from "../shared/digest";
 import { icon } from "../shared/icons";
 import type { IconName } from "../shared/icons";
-import { note } from "../shared/note";
+import { offers, way } from "./offers";
 import { report } from "./report";
 import { live } from "./view";
 import type { View } from "./view";
@@ -103,27 +103,14 @@ function runnableImage(summary: Summary): { name: string; isStored: boolean } | 
   return images.find(({ name }) => name);
 }
 
-/**
- * Return buttons that only the JupyterLab extension shows: other pages have no terminals and no choice of kernels. If the
- * kernel's store has lost the image, a sentence says so.
- */
 function uses(view: View): Child {
   const image = runnableImage(view.summary);
   if (!image) return null;
   const { name, isStored } = image;
-  const use = (kind: string, sign: IconName, words: string): HTMLElement =>
-    h("span", { hidden: true, class: "pbr-button pbr-small", "data-pybuild-open": `${kind} ${name}` }, icon(sign), words);
-  const place = h("div", { class: "pbr-uses" });
-  async function draw(): Promise<void> {
-    const { kernel } = view;
-    const answer = kernel && isStored ? kernel.ask("available", { ref: name }) : null;
-    const why = await answer?.then(({ result }) => (result as { why: string }).why).catch(() => "");
-    if (kernel !== view.kernel) return;
-    fill(place, why ? note(why) : [use("terminal", "terminal", "Open terminal"), use("kernel", "play", "Use as kernel")]);
-  }
-  view.whenKernel(() => void draw());
-  void draw();
-  return place;
+  return offers(view, isStored ? name : "", () => [
+    way("terminal", name, "terminal", "Open terminal"),
+    way("kernel", name, "play", "Use as kernel"),
+  ]);
 }
 
 function where(view: View, output: Output, index: number): HTMLElement {
@@ -223,7 +210,7 @@ export function headline(view: View): HTMLElement {
       list.length ? h("ul", { class: "pbr-head-facts" }, list) : null,
     ),
     how(summary) ? h("p", { class: "pbr-how" }, how(summary)) : null,
-    report(summary),
+    report(view),
     h(
       "ul",
       { class: "pbr-places" },

@@ -133,6 +133,8 @@ function folded(choice: Chosen, open: () => HTMLElement): HTMLElement {
 export interface Drawn {
   /** Use another kernel from now on, or none; whatever the reader has opened, typed and chosen stays. */
   turnTo: (kernel: Kernel | null) => void;
+  /** Ask the kernel again for what a cell that has run may have removed. */
+  ask: () => void;
   dispose: () => void;
 }
 
@@ -144,8 +146,10 @@ export function renderResult(
   choice: Chosen = { tab: "", isOpen: true },
 ): Drawn {
   const listeners: (() => void)[] = [];
+  const askers: (() => void)[] = [];
   const whenKernel = (listener: () => void): void => void listeners.push(listener);
-  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show, whenKernel };
+  const whenRun = (listener: () => void): void => void askers.push(listener);
+  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show, whenKernel, whenRun };
   // A failed build opens on its steps, whatever --view says.
   const wished = summary.error ? "" : (summary.view ?? "");
   const tabbed = tabs(specs(view), "Result", choice.tab || wished, (tab) => (choice.tab = tab));
@@ -172,6 +176,9 @@ export function renderResult(
       view.trees.turnTo(next);
       for (const listener of listeners) listener();
       tabbed.refresh();
+    },
+    ask() {
+      if (view.kernel) for (const asker of askers) asker();
     },
     dispose() {
       tabbed.dispose();

@@ -5,6 +5,8 @@ import type { Child } from "../../dom";
 import type { Summary } from "../../model";
 import { abridged } from "../../words";
 import { dockerfile } from "../shared/code";
+import { offers, way } from "./offers";
+import type { View } from "./view";
 
 const AROUND = 2; // lines shown before and after the marked ones
 const LONGEST = 400; // letters of a message that are shown before it is opened
@@ -32,13 +34,12 @@ function excerpt(summary: Summary): Child {
   return h("ol", { class: "pbr-excerpt", "aria-label": `Dockerfile, line ${first}` }, rows);
 }
 
-/** Return the ways to the files of the failed step. Only the JupyterLab extension shows them, as buttons. */
-function ways(name: string): HTMLElement {
-  const way = (kind: string, words: string): HTMLElement => h("span", { hidden: true, "data-pybuild-open": `${kind} ${name}` }, words);
-  return h("p", { class: "pbr-hint pbr-ways" }, way("terminal", "Terminal here"), way("files", "Files here"));
-}
+/** Return the ways to the files of the failed step, which only a kernel can tell to be there still. */
+const ways = (view: View, ref: string): HTMLElement =>
+  offers(view, ref, (kernel) => (kernel ? [way("terminal", ref, "terminal", "Terminal here"), way("files", ref, "folder", "Files here")] : null));
 
-export function report(summary: Summary): HTMLElement | null {
+export function report(view: View): HTMLElement | null {
+  const { summary } = view;
   if (!summary.error) return null;
   const message = abridged(summary.error, LONGEST);
   return h(
@@ -46,7 +47,7 @@ export function report(summary: Summary): HTMLElement | null {
     { class: `pbr-report${summary.canceled ? " pbr-calm" : ""}` },
     h("p", { class: "pbr-message", title: message === summary.error ? null : summary.error }, message),
     excerpt(summary),
-    summary.kept ? ways(summary.kept) : null,
+    summary.kept ? ways(view, summary.kept) : null,
     summary.hint ? h("p", { class: "pbr-hint" }, summary.canceled ? null : h("span", { "aria-hidden": "true" }, "→ "), withCode(summary.hint)) : null,
   );
 }

@@ -11,6 +11,8 @@ export interface View {
   kernel: Kernel | null;
   /** Call `listener` whenever the kernel changes, also to none. */
   whenKernel: (listener: () => void) => void;
+  /** Call `listener` whenever a cell has run, which may have removed something from the store. */
+  whenRun: (listener: () => void) => void;
   trees: Trees;
   /** Open a tab, at one part of it; returns false when there is no such tab. */
   show: (tab: TabName, target?: string) => boolean;
