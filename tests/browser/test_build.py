@@ -39,6 +39,8 @@ FROM busybox
 RUN sleep 12345
 """
 
+CACHED = "%%build -t again\nFROM busybox\nRUN echo once > /once\n"
+
 FLOOD = """%%build --no-cache
 FROM busybox
 RUN i=0; while [ $i -lt 100000 ]; do echo "line $i of a flood that does not end"; i=$((i+1)); done; GATE
@@ -168,6 +170,21 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(
         result.locator("option", has_text="busybox").wait_for(state="attached")
         result.get_by_label("Compare with").select_option("image busybox:latest")
         result.locator(".pbr-note", has_text="From busybox:latest to this image: ").wait_for()
+
+
+def test_a_build_that_found_everything_in_the_cache_is_a_compact_card(server: Lab, browser: Browser) -> None:
+    """A base counted as a step that was not cached, so that no build with one was ever compact."""
+    server.write("cached.ipynb", LOAD, CACHED, CACHED)
+    with open_notebook(server, browser, "cached.ipynb") as notebook:
+        notebook.run(0)
+        notebook.run(1).get_by_role("tab", name="Layers").wait_for()
+        again = notebook.run(2)
+        more = again.get_by_role("button", name="Show the image, its layers and the steps")
+        more.wait_for()
+        assert "again:latest" in again.inner_text()
+        assert again.get_by_role("tab").count() == 0
+        more.click()
+        again.get_by_role("tab", name="Image", selected=True).wait_for()
 
 
 def test_a_failing_build_opens_its_step_and_marks_its_line(server: Lab, browser: Browser) -> None:

@@ -294,6 +294,27 @@ def test_the_tab_that_a_cell_chose_is_open_and_a_failure_shows_its_step(page: Re
     assert page.page.get_by_role("tab", selected=True).inner_text().startswith("Steps")
 
 
+IN_SIGHT = """(tab) => {
+  const [row, place] = [tab.parentElement.getBoundingClientRect(), tab.getBoundingClientRect()];
+  return place.left >= row.left - 1 && place.right <= row.right + 1;
+}"""
+
+
+def test_the_tab_that_is_open_is_in_sight_on_a_narrow_page(browser: Browser, made: Path) -> None:
+    dockerfile = "FROM scratch\nCOPY src/notes.txt /viewed\n"
+    for view in ("timeline", "request", "image"):
+        result = build(dockerfile, context=made / "context", tags="narrow", progress="quiet", view=view)
+        with result_page(browser, width=400) as page:
+            page.draw(_document(result))
+            tab = page.page.get_by_role("tab", selected=True)
+            assert tab.inner_text().lower().startswith(view)
+            page.page.wait_for_function(IN_SIGHT, arg=tab.element_handle())
+            page.page.get_by_role("tab").last.focus()  # as the Tab key does in a row that was scrolled by hand
+            page.page.keyboard.press("Home")
+            page.page.wait_for_function(IN_SIGHT, arg=page.page.get_by_role("tab").first.element_handle())
+            assert page.page.evaluate("() => window.scrollX + window.scrollY") == 0
+
+
 def test_an_answer_that_comes_late_takes_no_other_s_place(page: ResultPage, made: Path) -> None:
     (made / "context" / "other.txt").touch()
     dockerfile = "FROM scratch\nCOPY src /first\nCOPY other.txt /second\n"

@@ -5,7 +5,7 @@ import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { runnable, totalSize } from "../../model";
 import type { Kernel, Output, Summary, Vertex, Warning } from "../../model";
-import { familiar, humanBytes, humanSeconds, isCounted, plural } from "../../words";
+import { familiar, humanBytes, humanSeconds, isCounted, nameParts, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { copyButton, digestView } from "../shared/digest";
 import { icon } from "../shared/icons";
@@ -76,7 +76,8 @@ export const countedSteps = (summary: Summary): Vertex[] =>
 
 /** Return whether a build found everything in the cache. */
 export const isCached = (summary: Summary): boolean => {
-  const steps = countedSteps(summary);
+  // A base is looked up in every build: its time is no work that a cache would have saved.
+  const steps = countedSteps(summary).filter((vertex) => nameParts(vertex.name).kind !== "source");
   return Boolean(summary.builder) && !summary.error && steps.length > 0 && steps.every((vertex) => vertex.cached);
 };
 

@@ -15,10 +15,12 @@ import { imageTab } from "./image";
 import { layersTab } from "./layers";
 import { hasLogs, logsTab } from "./logs";
 import { requestTab } from "./request";
-import { stepsTab } from "./steps";
+import { isWorthARow, stepsTab } from "./steps";
 import { timelineTab } from "./timeline";
 import { Trees } from "./trees";
 import type { View } from "./view";
+
+const hasSteps = (summary: Summary): boolean => summary.vertexes?.some(isWorthARow) ?? false;
 
 /** Return the tabs of a result; each is offered only where there is something to show. */
 function specs(view: View): TabSpec[] {
@@ -61,7 +63,7 @@ function specs(view: View): TabSpec[] {
       id: "steps",
       title: "Steps",
       note: steps || null,
-      when: () => summary.builder && summary.vertexes?.length,
+      when: () => summary.builder && hasSteps(summary),
       make: () => stepsTab(view),
     },
     { id: "logs", title: "Logs", when: () => hasLogs(summary.vertexes), make: () => logsTab(view) },
@@ -69,7 +71,7 @@ function specs(view: View): TabSpec[] {
     {
       id: "timeline",
       title: "Timeline",
-      when: () => summary.vertexes?.some((vertex) => vertex.started),
+      when: () => summary.vertexes?.some((vertex) => vertex.started && isWorthARow(vertex)),
       make: () => timelineTab(view),
     },
     { id: "request", title: "Request", when: () => summary.request || summary.command, make: () => requestTab(view) },
@@ -107,17 +109,17 @@ function omitted(summary: Summary): HTMLElement | null {
 /** The choices of the reader, which survive a second drawing of the result. */
 export interface Chosen {
   tab: string;
-  /** Whether a result that came wholly from the cache shows more than its headline. */
+  /** Whether a result that came wholly from the cache, or failed at once, shows more than its headline. */
   isOpen?: boolean;
 }
 
-/** Return a line that opens the tabs. */
-function folded(choice: Chosen, open: () => HTMLElement): HTMLElement {
+/** Return `words` as a button that opens the tabs. */
+function folded(words: string, choice: Chosen, open: () => HTMLElement): HTMLElement {
   const place = h("div", { class: "pbr-more" });
   const button = h(
     "button",
     { type: "button", class: "pbr-link", "aria-expanded": "false", onclick: () => unfold() },
-    "Show the image, its layers and the steps",
+    words,
   );
   const unfold = (): void => {
     choice.isOpen = true;
@@ -153,9 +155,12 @@ export function renderResult(
   // A failed build opens on its steps, whatever --view says.
   const wished = summary.error ? "" : (summary.view ?? "");
   const tabbed = tabs(specs(view), "Result", choice.tab || wished, (tab) => (choice.tab = tab));
-  const isFolded = isCached(summary) && !wished && !choice.isOpen;
   let body = tabbed.node;
-  if (isFolded) body = folded(choice, () => tabbed.node);
+  if (!wished && !choice.isOpen) {
+    // A Dockerfile with a fault that no step came to has nothing to show but its error.
+    const words = isCached(summary) ? "Show the image, its layers and the steps" : summary.error && !hasSteps(summary) ? "Show the request" : "";
+    if (words) body = folded(words, choice, () => tabbed.node);
+  }
   function show(tab: TabName, target?: string): boolean {
     if (body !== tabbed.node && body.isConnected) body.querySelector("button")?.click();
     return tabbed.show(tab, target);

@@ -22,7 +22,8 @@ function planStep({ digest, name }: Vertex): PlanStep {
   return { digest, text: shorten(text), kind, ...place, ...(platform ? { platform } : {}) };
 }
 
-const isWorthARow = (vertex: Vertex): boolean =>
+/** Return whether a step has a row: one that prepares the build only if it failed, said something or took long. */
+export const isWorthARow = (vertex: Vertex): boolean =>
   nameParts(vertex.name).kind !== "internal" ||
   Boolean(vertex.error || vertex.log_lines) ||
   (vertex.seconds ?? 0) >= BRIEF;

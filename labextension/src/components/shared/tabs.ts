@@ -65,7 +65,20 @@ export function tabs(specs: TabSpec[], label: string, start = "", onOpen?: (id: 
       else if (tab.parentNode !== list) list.insertBefore(tab, before ? before.nextSibling : list.firstChild);
       if (isOffered) before = tab;
     }
+    bringIntoSight();
   }
+
+  /** Scroll the row, and not the page, to the tab that is open. */
+  function bringIntoSight(): void {
+    const tab = entries.find((entry) => entry.tab.getAttribute("aria-selected") === "true")?.tab;
+    if (!tab || list.scrollWidth <= list.clientWidth) return;
+    const [row, place] = [list.getBoundingClientRect(), tab.getBoundingClientRect()];
+    if (place.left < row.left) list.scrollLeft -= row.left - place.left;
+    else if (place.right > row.right) list.scrollLeft += place.right - row.right;
+  }
+  // The row has a width once it is on the page, and another one when the page has.
+  const watcher = new ResizeObserver(bringIntoSight);
+  watcher.observe(list);
 
   function show(id: string, target?: string): boolean {
     const current = offered().find((entry) => entry.spec.id === id);
@@ -82,6 +95,7 @@ export function tabs(specs: TabSpec[], label: string, start = "", onOpen?: (id: 
       panels.set(id, panel);
       fill(current.panel, panel.node);
     }
+    bringIntoSight();
     if (target !== undefined) panel.reveal?.(target);
     return true;
   }
@@ -102,11 +116,14 @@ export function tabs(specs: TabSpec[], label: string, start = "", onOpen?: (id: 
     if (!next) return;
     choose(next.spec.id);
     next.tab.focus();
-    next.tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
 
   refresh();
   const first = offered()[0];
   if (first && !show(start)) show(first.spec.id);
-  return { node, show: choose, refresh, dispose: () => panels.forEach((panel) => panel.dispose?.()) };
+  function dispose(): void {
+    watcher.disconnect();
+    for (const panel of panels.values()) panel.dispose?.();
+  }
+  return { node, show: choose, refresh, dispose };
 }
