@@ -43,7 +43,7 @@ def test_many_runs_leave_no_memory_descriptor_or_thread(store: None) -> None:
     assert len(list(files.iterdir())) == before
 
 
-def test_many_runs_in_the_background_leave_no_descriptor_or_thread(store: None) -> None:
+def test_many_runs_in_the_background_leave_no_descriptor_thread_or_file(store: None) -> None:
     def background() -> None:
         going = start("busybox", "true")
         assert going.wait() == 0
@@ -51,8 +51,12 @@ def test_many_runs_in_the_background_leave_no_descriptor_or_thread(store: None) 
         for thread in [thread for thread in threading.enumerate() if thread.name == "pybuild-host"]:
             thread.join()
 
+    work = embedded_builder().store.root / "work"
+    others = set(work.iterdir())
     background()
     before = _kept()[:2]
     for _ in range(BACKGROUND):
         background()
     assert _kept()[:2] == before
+    embedded_builder().close()
+    assert set(work.iterdir()) <= others

@@ -54,6 +54,8 @@ class Helper:
 
     def __init__(self, scratch: Callable[[], Path], wanted: int = 0, untraced: str = "", noexec: str = "") -> None:
         self._scratch = scratch
+        self._scratches: list[tuple[int, Path]] = []
+        """What `scratch` has made, and in which process: a fork leaves alone what its parent has."""
         self._wanted = wanted
         self._untraced = untraced
         self._noexec = noexec
@@ -200,7 +202,9 @@ class Helper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             limits = standing_limits()
-            arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(self._scratch()))
+            scratch = self._scratch()
+            self._scratches.append((os.getpid(), scratch))
+            arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(scratch))
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, str(rung), str(limits.pids)],
                 stdin=subprocess.DEVNULL,
@@ -248,7 +252,12 @@ class Helper:
             if self._process is not None and self._pid == os.getpid():
                 self._process.wait()
                 self._lift()
+                for pid, scratch in self._scratches:
+                    if pid == os.getpid():
+                        with suppress(OSError):
+                            scratch.rmdir()
             self._process = None
+            self._scratches = []
 
     def submit(self, kind: str, job: Any, fds: tuple[int, ...] = ()) -> socket.socket:
         """Start a job, and return its socket. `fds` are passed on; the caller keeps its own copies."""
