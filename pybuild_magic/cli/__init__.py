@@ -12,10 +12,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from ..errors import BuildError, Interrupted
-from ..request.flags import MisreadError
-from .messages import tell
-
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 MISREAD = 125
@@ -24,10 +20,15 @@ MISREAD = 125
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 130 when it was interrupted, 125 for a run that did not begin."""
-    from .. import builders
-    from .commands import find
-
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        from .. import builders
+        from ..errors import BuildError, Interrupted
+        from ..request.flags import MisreadError
+        from .commands import find
+        from .messages import tell
+    except KeyboardInterrupt:
+        return INTERRUPTED
     try:
         return find(words)()
     except (Interrupted, KeyboardInterrupt):

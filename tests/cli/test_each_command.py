@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -81,7 +85,7 @@ def compiled(environ: dict[str, str], place: Path) -> dict[str, str]:
 @pytest.fixture
 def going(compiled: dict[str, str]) -> Iterator[None]:
     """Keep a run in the background that does not end when it is asked to."""
-    script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    script = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done"
     words = [*COMMAND, "run", "-d", "--rm", "--name", "going", "busybox", "sh", "-c", script]
     subprocess.run(words, env=compiled, check=True)
     yield
@@ -155,3 +159,74 @@ def test_a_build_is_suspended_and_goes_on_in_the_foreground(terminal: Callable[.
     shell.type("\x03")
     shell.until("CANCELED")
     shell.until("after=130")
+
+
+INTERRUPTS: dict[str, str] = {
+    "stop -t 1000 going": "asked",
+    "save big never": "sending tarball",
+    "load big.tar": "extracting",
+    "convert --compression=gzip big oci:never": "exporting layers",
+    "convert big oci-archive:never": "sending tarball",
+    "convert big docker://{silent}/big": "copying",
+    "convert docker://{silent}/big oci:never": "copying",
+}
+"""What is shown, or written to the log of `going`, when the command is interrupted."""
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Yield the address of a server that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def big(place: Path, cli_home: Path) -> None:
+    """Make an image that takes a while to copy."""
+    environ = {**os.environ, "PYBUILD_HOME": str(cli_home)}
+    text = "FROM busybox\nRUN --network=none head -c 400m /dev/urandom > /big\n"
+    subprocess.run([*COMMAND, "build", "-q", "-t", "big", "-"], input=text.encode(), env=environ, check=True)
+    subprocess.run([*COMMAND, "save", "big", place / "big.tar"], env=environ, check=True)
+
+
+@pytest.mark.usefixtures("going", "big")
+@pytest.mark.parametrize("line", INTERRUPTS)
+def test_an_interrupt_ends_a_command_at_once(
+    line: str, silent: str, terminal: Callable[..., Terminal], place: Path, compiled: dict[str, str], tmp_path: Path
+) -> None:
+    before = sorted(place.iterdir())
+    # The store of the others has what would be loaded.
+    words = ["env", f"PYBUILD_HOME={tmp_path}", *COMMAND] if line.startswith("load") else COMMAND
+    for _ in range(5):
+        command = terminal(*words, *line.format(silent=silent).split())
+        seen = terminal(*COMMAND, "logs", "-f", "going") if line.startswith("stop") else command
+        seen.until(INTERRUPTS[line])
+        began = time.monotonic()
+        command.type("\x03")
+        shown = command.rest().replace("^C", "")
+        code = command.end()
+        if (place / "never").exists() and code == 0:  # it was faster
+            (place / "never").unlink()
+            continue
+        assert (code, command.restored) == (130, True), shown
+        assert time.monotonic() - began < 3
+        assert "Traceback" not in shown
+        assert [row for row in shown.splitlines() if "CANCELED" in row or "ERROR" in row] in ([], ["#1 CANCELED"])
+        assert sorted(place.iterdir()) == before
+        break
+    else:
+        pytest.fail("it was never interrupted")
+    left = subprocess.run([*words, "fsck"], env=compiled, capture_output=True, check=False)
+    assert b"The store is sound" in left.stdout + left.stderr
+
+
+def test_an_interrupt_of_a_command_that_begins_shows_nothing(terminal: Callable[..., Terminal]) -> None:
+    script = (
+        "import os, signal, sys; from pybuild_magic import cli\n"
+        "def hook(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == 'pybuild_magic.cli.commands':\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.addaudithook(hook); sys.argv[1:] = ['images']; cli.entry()\n"
+    )
+    command = terminal(sys.executable, "-c", script)
+    assert (command.rest(), command.end()) == ("", 130)
