@@ -30,8 +30,14 @@ class Subject(msgspec.Struct, frozen=True):
     """The subject of a statement: an image by its package URL, or a file by its path."""
 
     name: str
-    digest: str
+    digests: tuple[str, ...]
     """`sha256:…`."""
+
+
+class Itself(msgspec.Struct, frozen=True):
+    """The result that an attestation belongs to, as a subject; with a `name`, under that name too."""
+
+    name: str = ""
 
 
 class Attestation(msgspec.Struct, frozen=True):
@@ -44,32 +50,39 @@ class Attestation(msgspec.Struct, frozen=True):
     """Makes the predicate, once the form of the image's layers is known."""
     inline_only: bool = False
     """Whether it is only for images, and not by itself a reason to make an index."""
-    subjects: tuple[Subject, ...] = ()
+    subjects: tuple[Subject | Itself, ...] = ()
     """The subjects of the statement; empty stands for the result itself."""
+    core: bool = False
+    """Whether it is the SBOM of the result itself."""
 
     def statement(self, subjects: Sequence[Subject], form: LayerForm, *, indent: bool = False) -> bytes:
         """Return the statement, as JSON in Go's layout."""
-        about = self.subjects or subjects
+        about: list[Subject] = []
+        for subject in self.subjects or (Itself(),):
+            if isinstance(subject, Subject):
+                about.append(subject)
+                continue
+            for own in subjects:
+                about += [own, *([Subject(subject.name, own.digests)] if subject.name else [])]
         return dumps(
             {
                 "_type": _STATEMENTS.get(self.predicate_type, _STATEMENT),
                 "predicateType": self.predicate_type,
-                "subject": [{"name": subject.name, "digest": digest_set(subject.digest)} for subject in about],
+                "subject": [{"name": subject.name, "digest": digest_set(*subject.digests)} for subject in about],
                 "predicate": self.predicate(form),
             },
             indent=indent,
         )
 
 
-def digest_set(digest: str) -> dict[str, str]:
-    """Return a digest in in-toto's form."""
-    algorithm, _, value = digest.partition(":")
-    return {algorithm: value}
+def digest_set(*digests: str) -> dict[str, str]:
+    """Return digests in in-toto's form."""
+    return dict(digest.split(":", 1) for digest in digests)
 
 
 def image_subjects(names: Sequence[str], platform: Platform, digest: str) -> list[Subject]:
     """Return an image's manifest under each of the image's names; an unnamed image is not a subject."""
-    return [Subject(image_purl(name, platform), digest) for name in names]
+    return [Subject(image_purl(name, platform), (digest,)) for name in names]
 
 
 def described(data: bytes, digest: str, predicate_type: str) -> Descriptor:

@@ -92,7 +92,7 @@ def _subjects(store: Store, snapshot: tuple[str, ...]) -> Iterator[Subject]:
     for entry in tree.walk():
         if entry.type == FILE:
             digest = entry.digest or hashlib.sha256(tree.read(entry)).digest()
-            yield Subject(_shown(entry.path), f"sha256:{digest.hex()}")
+            yield Subject(_shown(entry.path), (f"sha256:{digest.hex()}",))
 
 
 def _shown(path: str) -> str:

@@ -511,6 +511,28 @@ class Front:
     def do_call(self, rest):
         self.connection.call(rest, field(1, "x"))
 
+    def do_fresh(self, _):
+        """Begin with an empty file system."""
+        self.put("")
+
+    def do_attest(self, rest):
+        """An attestation in the current file system: KIND (0 or 1) PATH TYPE, then self[=NAME], raw=NAME@DIGEST,
+        meta=NAME=VALUE or lost (its file system).
+        """
+        kind, path, predicate_type, *others = rest.split()
+        body = field(1, int(kind)) + (field(3, field(1, self.current())) if "lost" not in others else b"")
+        body += (field(4, path) if path != "-" else b"") + (field(5, predicate_type) if predicate_type != "-" else b"")
+        for word in others:
+            name, _, value = word.partition("=")
+            if name == "self":
+                body += field(6, field(1, 0) + (field(3, value) if value else b""))
+            elif name == "raw":
+                body += field(6, field(1, 1) + field(2, value.partition("@")[2]) + field(3, value.partition("@")[0]))
+            elif name == "meta":
+                body += mapping(2, dict([value.split("=")]))
+        self.attested += field(1, body)
+
+    attested = b""
     linger = False
     text_read = ""
     ref = None
@@ -529,7 +551,9 @@ class Front:
         ref = self.ref or (self.current() if self.top else "")
         names = ("containerimage.config", "containerimage.base.config")
         metadata = dict.fromkeys(names, self.config) if self.config else {}
-        return field(3, field(1, ref)) + mapping(10, metadata)
+        platform = f"linux/{os.environ.get('ARCH', 'amd64')}"
+        attested = mapping(12, {platform: self.attested}) if self.attested else b""
+        return field(3, field(1, ref)) + mapping(10, metadata) + attested
 
 
 class Script:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -59,6 +60,63 @@ def test_its_file_system_has_an_sbom(front: Front, home: Home, tmp_path: Path) -
     home.build(f"# syntax={front.ref}\n{BASE}", sbom=True, provenance=False, outputs=[f"type=oci,dest={archive}"])
     (statement,) = Archive(archive).statements
     assert statement["predicateType"] == "https://spdx.dev/Document"
+
+
+DIGEST = f"sha256:{'1' * 64}"
+STATEMENT = (
+    '{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://example.com/b","predicate":{"z":1,"a":"<>"},'
+    '"subject":[{"name":"s","digest":{"sha256":"' + "2" * 64 + '"}}]}'
+)
+CREATED = '"creationInfo":{"created":"2020-01-01T00:00:00Z"}'
+SPDX = f'{{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"n",{CREATED}}}'
+GIVEN = {
+    "a predicate": 'write /p {"z":1.0,"a":[null,"<&>"]}\nattest 0 /p https://example.com/p\n',
+    "an empty predicate": "copy /empty /\nattest 0 /empty https://example.com/p\n",
+    "subjects": f"write /p {{}}\nattest 0 /p https://example.com/p self self=me raw=file@{DIGEST}\n",
+    "a bundle": f"write /one {STATEMENT}\nwrite /two {STATEMENT}\nattest 1 / -\nattest 1 / https://example.com/b\n",
+    "several, the SBOM first": f"write /p {{}}\nwrite /sbom.json {SPDX}\nattest 0 /p https://example.com/p\n"
+    "attest 0 sbom.json https://spdx.dev/Document meta=sbom-core=sbom\n",
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_a_front_end_attests_is_attached_as_by_buildkit(
+    name: str, front: Front, home: Home, engine: Engine, tmp_path: Path
+) -> None:
+    context = context_of(tmp_path)
+    Path(context, "empty").touch()
+    file = tmp_path / "Dockerfile"
+    file.write_text(f"# syntax={front.ref}\n{GIVEN[name]}fresh\nwrite /x 1\n")
+    output = "type=oci,compression=uncompressed,rewrite-timestamp=true,oci-artifact=false,name=example.com/a:1"
+    engine.buildx_build(
+        context, "--provenance=false", f"--file={file}", f"--output={output},dest={tmp_path / 'theirs'}"
+    )
+    home.build(None, context, file=str(file), provenance=False, outputs=[f"{output},dest={tmp_path / 'ours'}"])
+    ours, theirs = (Archive(tmp_path / who) for who in ("ours", "theirs"))
+    assert list(map(_comparable, ours.statements)) == list(map(_comparable, theirs.statements))
+    assert [entry["annotations"]["vnd.docker.reference.type"] for entry in ours.entries] == ["attestation-manifest"]
+
+
+def test_files_are_attested_by_the_front_end_too(front: Front, home: Home, tmp_path: Path) -> None:
+    text = f"# syntax={front.ref}\n{GIVEN['a predicate']}fresh\nwrite /x 1\n"
+    home.build(text, provenance=False, outputs=[f"type=local,dest={tmp_path}"])
+    statement = json.loads((tmp_path / "p").read_text())
+    assert statement["predicateType"] == "https://example.com/p"
+    assert [subject["name"] for subject in statement["subject"]] == ["x"]
+
+
+def _comparable(statement: dict[str, Any]) -> dict[str, Any]:
+    """A statement without its envelope's version, which is that of a newer BuildKit, the builder's name, and the digest
+    of the result.
+    """
+    statement = {name: value for name, value in statement.items() if name != "_type"}
+    if statement["predicateType"] == "https://spdx.dev/Document":  # BuildKit adds the fields that a document lacks
+        statement["predicate"] = {name: statement["predicate"][name] for name in ("name", "SPDXID", "spdxVersion")}
+    text = json.dumps(statement, sort_keys=False)
+    for subject in statement["subject"]:
+        if subject["name"].startswith("pkg:") or subject["name"] == "me":
+            text = text.replace(subject["digest"]["sha256"], "itself")
+    return json.loads(text)
 
 
 def _shown(archive: Path) -> dict[str, Any]:

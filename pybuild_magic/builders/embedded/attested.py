@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ...attest.given import SBOM_CORE, GivenAttestation, attestations, ordered
 from ...attest.options import AttestOptions, ProvenanceOptions, SBOMOptions
-from ...attest.statement import Attestation
+from ...attest.statement import SPDX, Attestation
 from ...cancel import Cancel
 from ...dockerfile.lower import LoweredTarget
+from ...errors import BuildError
 from ...llb.ops import Edge, walk
 from ...request.solve_request import SolveRequest
 from ...status.report import Reporter
@@ -49,6 +51,11 @@ class AttestedBuild:
         self._solver = solver
         self._targets = lowered.targets
         self._origins = lowered.origins
+        self._frontend_attestations = lowered.attestations
+        self._location = lowered.location
+        returned = [given for all_given in lowered.attestations.values() for given, _ in all_given]
+        self._has_sbom = any(given.predicate_type == SPDX for given in returned)
+        """Whether the front end has scanned the result itself."""
         self._started = started
         self._store = store
         self._reporter = reporter
@@ -62,14 +69,26 @@ class AttestedBuild:
     def _of(
         self, target: LoweredTarget, origin: Origin | None, snapshot: Snapshot, options: AttestOptions
     ) -> tuple[Attestation, ...]:
+        found = self._given(target, snapshot)
         if target.edge is None or origin is None:
-            return ()
-        attestations: list[Attestation] = []
-        if options.sbom is not None:
-            attestations += self._sbom(target, target.edge, snapshot, options.sbom)
+            return tuple(found)
+        if options.sbom is not None and not self._has_sbom:
+            found += self._sbom(target, target.edge, snapshot, options.sbom)
         if options.provenance is not None:
-            attestations.append(self._provenance(target, target.edge, origin, options.provenance))
-        return tuple(attestations)
+            found.append(self._provenance(target, target.edge, origin, options.provenance))
+        return tuple(found)
+
+    def _given(self, target: LoweredTarget, snapshot: Snapshot) -> list[Attestation]:
+        """Return the attestations that the front end has returned with the result."""
+        found: list[Attestation] = []
+        result = self._store.tree(snapshot)
+        for given, edge in self._frontend_attestations.get(target.platform.full, ()):
+            (done,) = self._solver.solve([edge])
+            try:
+                found += attestations(given, self._store.tree(done.snapshots[0]), result, "The front end")
+            except BuildError as error:
+                raise error.at(self._location) from None
+        return ordered(found)
 
     def _provenance(self, target: LoweredTarget, edge: Edge, origin: Origin, options: ProvenanceOptions) -> Attestation:
         from ...attest.capture import Capture, for_platform
@@ -108,7 +127,7 @@ class AttestedBuild:
         created = time.time_ns() if target.epoch is None else target.epoch * _SECOND
         extras = list(target.scanned.items())
         solved = self._solver.solve([extra for _, extra in extras])
-        attestations: list[Attestation] = []
+        found: list[Attestation] = []
         trees = {CORE: snapshot} | {
             f"{CORE}-{name}": done.snapshots[0] for (name, _), done in zip(extras, solved, strict=True)
         }
@@ -119,21 +138,22 @@ class AttestedBuild:
                 with report.step(f"scanning {title}"):
                     tree = self._store.tree(layers)
                     core = title == CORE
-                    attestations.append(
-                        scanned(title, title, self._store, tree, self._cancel, created=created, core=core)
-                    )
-        return attestations
+                    found.append(scanned(title, title, self._store, tree, self._cancel, created=created, core=core))
+        return found
 
     def _generated(
         self, target: LoweredTarget, edge: Edge, snapshot: Snapshot, options: SBOMOptions
     ) -> list[Attestation]:
-        from ...attest.sbom.attestation import written
+        from ...attest.sbom.attestation import CORE
 
         node = scan_node(self._resolver, options, target, edge)
         if "no-cache" in self._request.frontend_attrs and not self._request.frontend_attrs["no-cache"]:
             node = msgspec.structs.replace(node, ignore_cache=True)
         (done,) = self._solver.solve([Edge(node)])
-        return written(self._store.tree(done.snapshots[0]), DESTINATION, self._store.tree(snapshot))
+        given = GivenAttestation(DESTINATION, bundle=True, metadata={SBOM_CORE: CORE.encode()}, predicate_type=SPDX)
+        tree = self._store.tree(done.snapshots[0])
+        found = attestations(given, tree, self._store.tree(snapshot), "The scanner")
+        return sorted(found, key=lambda attestation: attestation.path.partition(".")[0] != CORE)
 
 
 def _read_op(data: bytes) -> Message:

@@ -1,6 +1,7 @@
 from pybuild_magic.builders.proto import ops_pb2 as _ops_pb2
 from pybuild_magic.builders.proto import session_pb2 as _session_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -8,8 +9,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AttestationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    InToto: _ClassVar[AttestationKind]
+    Bundle: _ClassVar[AttestationKind]
+
+class InTotoSubjectKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    Self: _ClassVar[InTotoSubjectKind]
+    Raw: _ClassVar[InTotoSubjectKind]
+InToto: AttestationKind
+Bundle: AttestationKind
+Self: InTotoSubjectKind
+Raw: InTotoSubjectKind
+
 class Result(_message.Message):
-    __slots__ = ("refDeprecated", "refsDeprecated", "ref", "refs", "metadata")
+    __slots__ = ("refDeprecated", "refsDeprecated", "ref", "refs", "metadata", "attestations")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -17,17 +32,65 @@ class Result(_message.Message):
         key: str
         value: bytes
         def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    class AttestationsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Attestations
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Attestations, _Mapping]] = ...) -> None: ...
     REFDEPRECATED_FIELD_NUMBER: _ClassVar[int]
     REFSDEPRECATED_FIELD_NUMBER: _ClassVar[int]
     REF_FIELD_NUMBER: _ClassVar[int]
     REFS_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    ATTESTATIONS_FIELD_NUMBER: _ClassVar[int]
     refDeprecated: str
     refsDeprecated: RefMapDeprecated
     ref: Ref
     refs: RefMap
     metadata: _containers.ScalarMap[str, bytes]
-    def __init__(self, refDeprecated: _Optional[str] = ..., refsDeprecated: _Optional[_Union[RefMapDeprecated, _Mapping]] = ..., ref: _Optional[_Union[Ref, _Mapping]] = ..., refs: _Optional[_Union[RefMap, _Mapping]] = ..., metadata: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+    attestations: _containers.MessageMap[str, Attestations]
+    def __init__(self, refDeprecated: _Optional[str] = ..., refsDeprecated: _Optional[_Union[RefMapDeprecated, _Mapping]] = ..., ref: _Optional[_Union[Ref, _Mapping]] = ..., refs: _Optional[_Union[RefMap, _Mapping]] = ..., metadata: _Optional[_Mapping[str, bytes]] = ..., attestations: _Optional[_Mapping[str, Attestations]] = ...) -> None: ...
+
+class Attestations(_message.Message):
+    __slots__ = ("attestation",)
+    ATTESTATION_FIELD_NUMBER: _ClassVar[int]
+    attestation: _containers.RepeatedCompositeFieldContainer[Attestation]
+    def __init__(self, attestation: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ...) -> None: ...
+
+class Attestation(_message.Message):
+    __slots__ = ("kind", "metadata", "ref", "path", "inTotoPredicateType", "inTotoSubjects")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    REF_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    INTOTOPREDICATETYPE_FIELD_NUMBER: _ClassVar[int]
+    INTOTOSUBJECTS_FIELD_NUMBER: _ClassVar[int]
+    kind: AttestationKind
+    metadata: _containers.ScalarMap[str, bytes]
+    ref: Ref
+    path: str
+    inTotoPredicateType: str
+    inTotoSubjects: _containers.RepeatedCompositeFieldContainer[InTotoSubject]
+    def __init__(self, kind: _Optional[_Union[AttestationKind, str]] = ..., metadata: _Optional[_Mapping[str, bytes]] = ..., ref: _Optional[_Union[Ref, _Mapping]] = ..., path: _Optional[str] = ..., inTotoPredicateType: _Optional[str] = ..., inTotoSubjects: _Optional[_Iterable[_Union[InTotoSubject, _Mapping]]] = ...) -> None: ...
+
+class InTotoSubject(_message.Message):
+    __slots__ = ("kind", "digest", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: InTotoSubjectKind
+    digest: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    def __init__(self, kind: _Optional[_Union[InTotoSubjectKind, str]] = ..., digest: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class RefMapDeprecated(_message.Message):
     __slots__ = ("refs",)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from google.protobuf.message import Message
 
+from ....attest.given import GivenAttestation
 from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, Interrupted
 from ....golang.filemode import go_mode
@@ -35,12 +36,13 @@ from .definition import Definition, definition_of, parse, source_range
 from .layouts import Layouts
 from .lines import source_of
 from .result import DefinitionError, FrontendResult, Origin
-from .returned import message_of, result_of
+from .returned import given_attestation, message_of, result_of
 from .scope import Scope
 
 MAX_MESSAGE = 16 << 20
 """The most bytes of a message, as in containerd's and BuildKit's gRPC servers."""
 MAX_REFS = 10_000
+_MAX_ATTESTATIONS = 100
 _LAYOUT = "oci-layout://"
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -351,8 +353,19 @@ class Bridge:
                 names = {"": result.refDeprecated}
         refs = {name: self._ref(ref) if ref else (None, None) for name, ref in names.items()}
         metadata = dict(result.metadata)
-        self.result = result_of(refs, metadata, self._gateway.epoch, multi_platform=several)
+        attested = {name: self._attestations(given.attestation) for name, given in result.attestations.items()}
+        self.result = result_of(refs, metadata, self._gateway.epoch, multi_platform=several, attestations=attested)
         self.finished.set()
+
+    def _attestations(self, sent: Sequence[gw.Attestation]) -> list[tuple[GivenAttestation, Edge]]:
+        if len(sent) > _MAX_ATTESTATIONS:
+            raise DefinitionError(f"the front end returned more than {_MAX_ATTESTATIONS} attestations of a platform")
+        attestations: list[tuple[GivenAttestation, Edge]] = []
+        for each in sent:
+            given = given_attestation(each)
+            edge, _ = self._ref(each.ref.id)
+            attestations.append((given, edge))
+        return attestations
 
     def _failed(self, status: gw.Status) -> BuildError:
         """Return the error of a front end; an error that it received from here and passes on is returned unchanged."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ....attest.given import GivenAttestation
 from ....dockerfile.lower import LoweredTarget
-from ....errors import BuildError
+from ....errors import BuildError, SourceRange
+from ....llb.ops import Edge
 from .scope import Scope
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ class FrontendResult(msgspec.Struct, frozen=True):
     multi_platform: bool = False
     origins: tuple[Origin | None, ...] = ()
     """Of each target; None for an empty one."""
+    attestations: dict[str, list[tuple[GivenAttestation, Edge]]] = {}
+    """Of each platform, with the file systems that they are in."""
+    location: SourceRange | None = None
+    """Where the front end is named."""
 
     @property
     def answer(self) -> dict[str, str]:

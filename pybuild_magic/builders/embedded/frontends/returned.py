@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ....attest.given import GivenAttestation, checked
+from ....attest.statement import Itself, Subject
 from ....dockerfile.lower import LoweredTarget
 from ....dockerfile.outline import Outline
 from ....errors import SourceError
@@ -44,6 +46,7 @@ def result_of(
     epoch: int | None,
     *,
     multi_platform: bool,
+    attestations: Mapping[str, list[tuple[GivenAttestation, Edge]]] | None = None,
 ) -> FrontendResult:
     """Return the result of a front end: file systems by platform id, or a single one under "".
 
@@ -73,7 +76,9 @@ def result_of(
     order = list(listed)
     targets.sort(key=lambda pair: order.index(name) if (name := pair[0].platform.full) in order else len(order))
     origins = tuple(origin for _, origin in targets)
-    return FrontendResult(tuple(target for target, _ in targets), dict(metadata), multi_platform, origins)
+    full = {name: platform.full for name, platform in listed.items()}
+    attested = {full.get(name, name): given for name, given in (attestations or {}).items()}
+    return FrontendResult(tuple(target for target, _ in targets), dict(metadata), multi_platform, origins, attested)
 
 
 def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
@@ -99,6 +104,18 @@ def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
     if result.multi_platform:
         return gw.Result(refs=gw.RefMap(refs=refs), metadata=metadata)
     return gw.Result(ref=next(iter(refs.values())), metadata=metadata)
+
+
+def given_attestation(sent: gw.Attestation) -> GivenAttestation:
+    """Return an attestation as it was sent. Raises BuildError for one that is not complete."""
+    subjects: list[Subject | Itself] = []
+    for subject in sent.inTotoSubjects:
+        raw = Subject(subject.name or "_", tuple(subject.digest))
+        subjects.append(raw if subject.kind == gw.Raw else Itself(subject.name))
+    given = GivenAttestation(
+        sent.path, sent.kind == gw.Bundle, dict(sent.metadata), sent.inTotoPredicateType, tuple(subjects)
+    )
+    return checked(given, has_content=bool(sent.ref.id))
 
 
 def _platforms(data: bytes) -> dict[str, Platform]:

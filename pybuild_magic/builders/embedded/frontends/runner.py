@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ....attest.options import is_attestation_attr
 from ....cancel import Cancel
 from ....dockerfile.checks import Checks, Finding
@@ -127,9 +129,9 @@ class Frontends:
 
             attrs["frontend.caps"] = SUBREQUESTS
         try:
-            return self._gateway(
-                scope, self.layouts.to_frontend(attrs, partial(self._digest, attrs)), definition.inputs
-            )
+            attrs = self.layouts.to_frontend(attrs, partial(self._digest, attrs))
+            result = self._gateway(scope, attrs, definition.inputs)
+            return msgspec.structs.replace(result, location=definition.syntax_location)
         except BuildError as error:
             if not isinstance(error, Interrupted):
                 error.at(definition.syntax_location)
