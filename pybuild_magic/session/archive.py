@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import stat as st
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..errors import ContextError, SourceError
-from ..store.entry import FILE, HARDLINK, SYMLINK
+from ..store.entry import FILE, HARDLINK, NO_XATTRS, SYMLINK
 from ..store.opentar import OpenTar
 from ..store.tarread import MAX_NAMES, Member
 from .files import CAPABILITY, FileStat, Filter, by_bytes
@@ -101,10 +101,11 @@ class TarSource:
     def descriptor(self, path: str) -> None:
         """Return None: entries are not files of this machine."""
 
-    def capability(self, path: str) -> bytes:
-        """See `LocalDir.capability`."""
+    def xattrs(self, path: str) -> Mapping[str, bytes]:
+        """Return the capability that the archive records, the only attribute that is unpacked."""
         member = self._members.get(path)
-        return member.entry.xattrs.get(CAPABILITY, b"") if member else b""
+        capability = member.entry.xattrs.get(CAPABILITY) if member else None
+        return {CAPABILITY: capability} if capability else NO_XATTRS
 
 
 class _TarFolder:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat as st
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ContextError
 from ..portable import HAS_DIR_FD, HAS_MODES, at, kind_of, made_up_mode
-from .files import CAPABILITY, FileStat, Filter, by_bytes
+from ..store.entry import NO_XATTRS
+from .files import FileStat, Filter, by_bytes
 from .walk import compile_filter, walk_folder
 
 _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
@@ -85,15 +87,22 @@ class DirSource:
         except OSError as error:
             raise ContextError(f"{path} of the context cannot be read: {error.strerror}.") from error
 
-    def capability(self, path: str) -> bytes:
-        """See `LocalDir.capability`."""
-        fd = self.descriptor(path)
+    def xattrs(self, path: str) -> Mapping[str, bytes]:
+        """See `LocalDir.xattrs`; systems other than Linux show none."""
+        folder, _, name = path.rpartition("/")
+        fd = self._folder(folder)
+        if fd is None:
+            return NO_XATTRS
+        file = f"/proc/self/fd/{fd}/{name}"
         try:
-            return os.getxattr(fd, CAPABILITY)
+            names = os.listxattr(file, follow_symlinks=False)
         except (OSError, AttributeError):
-            return b""
-        finally:
-            os.close(fd)
+            return NO_XATTRS
+        found: dict[str, bytes] = {}
+        for key in names:
+            with contextlib.suppress(OSError):  # it has gone, or may not be read
+                found[key] = os.getxattr(file, key, follow_symlinks=False)
+        return found or NO_XATTRS
 
     def _folder(self, path: str) -> int | None:
         """Return a descriptor of a directory, which is valid until this thread asks for another."""

@@ -76,8 +76,8 @@ class LocalDir(Protocol):
         """Open a file, as a descriptor that the caller closes; None if it is not a file of this machine."""
         ...
 
-    def capability(self, path: str) -> bytes:
-        """Return a regular file's `security.capability` attribute; b"" if it has none."""
+    def xattrs(self, path: str) -> Mapping[str, bytes]:
+        """Return the extended attributes of the file at `path` that can be read, without following a link."""
         ...
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import stat as st
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from ..errors import ContextError
+from ..store.entry import NO_XATTRS
 from .files import Files, FileStat, Filter, by_bytes, clean
 from .walk import compile_filter, walk_folder
 
@@ -71,9 +72,9 @@ class MemorySource:
     def descriptor(self, path: str) -> None:
         """Return None: the files are not on this machine's disk."""
 
-    def capability(self, path: str) -> bytes:  # noqa: ARG002
-        """Return b"": no file has the attribute."""
-        return b""
+    def xattrs(self, path: str) -> Mapping[str, bytes]:  # noqa: ARG002
+        """Return nothing: no file has attributes."""
+        return NO_XATTRS
 
     def _find(self, path: str) -> bytes | _Tree | None:
         content: bytes | _Tree | None = self._tree

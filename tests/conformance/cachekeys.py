@@ -17,11 +17,6 @@ from .builders import Reference, build_case, made
 from .case import Case
 from .server import Site
 
-EXPLAINED = {
-    "copy/xattrs": "Other extended attributes than capabilities are no part of a context here, and so of no key",
-}
-"""Cases whose keys differ, and why."""
-
 FORM = 2
 """Goes up when kept caches no longer mean the same."""
 

@@ -65,8 +65,7 @@ names of the vertices, their inputs, their order and the CACHED ones are the sam
 Caches are carried both ways: when one builder exports the cache of a case with `mode=max`, the other, which has only
 the base images, finds every step CACHED, and the keys are those that it would write itself. CI carries the caches of
 all cases to the embedded builder, and those of some to a freshly started BuildKit; `make conformance` carries all of
-them both ways. Only `copy/xattrs` differs: extended attributes other than capabilities are not part of a context here,
-and so not part of any key.
+them both ways.
 
 {short}
 

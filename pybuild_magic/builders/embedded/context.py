@@ -115,6 +115,15 @@ class ContextTree:
         """Return an opener of the file, for a LayerWriter to use in its turn."""
         return lambda: self._open(entry)
 
+    def attributed(self) -> ContextTree:
+        """Return the tree with all extended attributes: BuildKit's checksums cover them, although no layer has them."""
+        xattrs = [self._source.xattrs(self._links.get(entry.path, entry.path)) for entry in self._list]
+        entries = [
+            msgspec.structs.replace(entry, xattrs=found) if found else entry
+            for entry, found in zip(self._list, xattrs, strict=True)
+        ]
+        return ContextTree(self._source, entries, self._links)
+
     def _open(self, entry: Entry) -> BinaryIO | int:
         """Return a descriptor where possible, else a file object."""
         path = self._links.get(entry.path, entry.path)
@@ -284,7 +293,7 @@ def _hash(source: LocalDir, file: FileStat, cancel: Cancel, count: _Count) -> tu
         with source.open(file.path) as content:
             digest.update(content.read())
         count.add(file.size)
-        return digest.digest(), source.capability(file.path)
+        return digest.digest(), source.xattrs(file.path).get(CAPABILITY, b"")
     try:
         while data := os.read(fd, min(file.size + 1, _BLOCK)):
             digest.update(data)

@@ -104,7 +104,8 @@ class SolvedGraph:
         if key not in self._checksums:
             tree = self._local.get(edge.node.digest)
             if tree is not None:
-                self._checksums[key] = TreeChecksum(tree, self._memory, self._cancel, sent=len(tree) > 0)
+                sent = len(tree) > 0
+                self._checksums[key] = TreeChecksum(tree.attributed(), self._memory, self._cancel, sent=sent)
                 return self._checksums[key]
             done = self.result(edge.node)
             if done is None or not all(map(self._store.has_layer, done.snapshots[edge.output])):

@@ -16,7 +16,6 @@ from ....net.grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
 from ....net.grpc.stream import Call, CallCancelled, prefixed
 from ....net.wire import Buffer
 from ....session import FileStat, Filter, LocalDir
-from ....session.files import CAPABILITY
 from ...proto.session_pb2 import Packet, Stat
 from .fsutil import ERR, FIN, REQ, data_packet, options
 
@@ -115,11 +114,10 @@ class _Sender:
             size=entry.size,
             modTime=entry.mtime_ns,
         )
-        if entry.mode & 0o111 and entry.size and st.S_ISREG(entry.mode):
-            # An unreadable file fails the build only when the daemon requests it.
-            with contextlib.suppress(ContextError):
-                if value := self._directory.capability(entry.path):
-                    stat.xattrs[CAPABILITY] = value
+        # An unreadable file fails the build only when the daemon requests it.
+        with contextlib.suppress(ContextError):
+            for name, value in self._directory.xattrs(entry.path).items():
+                stat.xattrs[_text(name)] = value
         if entry.link:
             stat.linkname = _text(entry.link)
         if entry.devmajor or entry.devminor:
