@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { readFileSync } from "node:fs";
 import { betweenLayers } from "../src/components/result/compare";
 import { chainsOf, fold } from "../src/components/result/chains";
-import { place } from "../src/components/result/headline";
+import { countSteps, place } from "../src/components/result/headline";
 import { layout } from "../src/components/result/layout";
 import type { Node } from "../src/components/result/layout";
 import { LogLines, keptLog, lineAt } from "../src/components/result/loglines";
@@ -226,7 +226,7 @@ test("values with commas, quotes and lines of their own are one cell", () => {
 test("words are those that people use", () => {
   const words = JSON.parse(readFileSync("../tests/display/data/words.json", "utf8")) as {
     [Name in "bytes" | "seconds"]: [number, string][];
-  } & { [Name in "familiar" | "shorten" | "instruction"]: [string, string][] } & { plural: [number, string, string][]; abridged: [string, number, string][]; place: [Output, string, string][]; modes: [string, number, string][] };
+  } & { [Name in "familiar" | "shorten" | "instruction"]: [string, string][] } & { plural: [number, string, string][]; abridged: [string, number, string][]; steps: [string[], string][]; place: [Output, string, string][]; modes: [string, number, string][] };
   for (const [text, most, said] of words.abridged) assert.equal(abridged(text, most), said);
   for (const [value, said] of words.bytes) assert.equal(humanBytes(value), said);
   for (const [value, said] of words.seconds) assert.equal(humanSeconds(value), said);
@@ -234,6 +234,13 @@ test("words are those that people use", () => {
   for (const [name, said] of words.familiar) assert.equal(familiar(name), said);
   for (const [name, said] of words.shorten) assert.equal(shorten(name), said);
   for (const [output, driver, said] of words.place) assert.equal(place(output, { ref: "", builder: "", driver })[1], said);
+  for (const [names, said] of words.steps) {
+    const vertexes = names.map((text): Vertex => {
+      const [how, name] = /^(?:(cached|not run): )?(.*)$/.exec(text)?.slice(1) as [string | undefined, string];
+      return { digest: text, name, cached: how === "cached", ...(how === "not run" ? {} : { started: "2024-01-01T00:00:00Z" }) };
+    });
+    assert.equal(countSteps({ ref: "", builder: "embedded", vertexes }), said);
+  }
   for (const [text, said] of words.instruction) assert.equal(instruction(text), said);
   for (const [type, mode, said] of words.modes) assert.equal(modeString(type, mode), said);
   assert.deepEqual(stepName("[linux/amd64 build 2/4] RUN make"), {

@@ -11,6 +11,7 @@ from ..errors import BuildError, Interrupted
 from ..request.options import BuildOptions
 from ..result import BuildResult
 from ..status.messages import SolveStatus, now
+from ..status.stepname import is_counted
 from ..status.trace import Trace
 from ..untrusted.printable import visible_lines
 from .run import Progress, run
@@ -143,7 +144,7 @@ class _Watch:
 
     def state(self) -> str:
         """Describe the state: `3 of 9 steps, at RUN make for 2.1 s`."""
-        steps = list(self._trace.steps.values())
+        steps = [step for step in self._trace.steps.values() if is_counted(step.name)]
         done = sum(step.completed is not None for step in steps)
         at = "".join(f", at {step.name} for {step.seconds(now()):.1f} s" for step in self._trace.running()[:1])
         return f"{done} of {len(steps)} steps{at}"

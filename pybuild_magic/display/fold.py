@@ -48,7 +48,7 @@ _LANES = 3
 def line(trace: Trace, error: BuildError | None) -> str:
     """Return the outcome in one line."""
     how = {"": "Built in", "interrupted": "Canceled after"}.get(error.kind if error else "", "Failed after")
-    counted = count_steps([(step.name, step.cached) for step in trace.visible()])
+    counted = count_steps(trace.steps.values())
     return f"{how} {seconds(trace.elapsed)}" + (f" · {counted}" if counted else "")
 
 

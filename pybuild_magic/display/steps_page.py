@@ -50,7 +50,7 @@ def timeline_section(summary: Summary) -> Markup:
     vertexes = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
     start = min((vertex.started for vertex in summary.vertexes if vertex.started), default=None)
     rows = [_row(vertex, summary, start) for vertex in vertexes]
-    counted = count_steps([(vertex.name, vertex.cached) for vertex in vertexes])
+    counted = count_steps(summary.vertexes)
     duration = f"{seconds(summary.seconds)} on {summary.builder}"
     note = f"{counted} in {duration}" if counted else duration
     note += f"; RUN on rung {summary.rung.number}, {summary.rung.name}" if summary.rung else ""

@@ -91,7 +91,7 @@ def render_files(files: Sequence[tuple[FileSummary, str]]) -> str:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    steps = count_steps([(vertex.name, vertex.cached) for vertex in summary.vertexes])
+    steps = count_steps(summary.vertexes)
     if summary.builder:  # otherwise it was opened, not built
         on = f"; RUN on rung {summary.rung.number}, {summary.rung.name}" if summary.rung else ""
         yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {steps}{on}"

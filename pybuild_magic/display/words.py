@@ -11,7 +11,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from ..errors import UsageError
 from ..oci import reference
 from ..status.stepname import is_counted
-from ..summary import OutputSummary
+from ..status.trace import Step
+from ..summary import OutputSummary, VertexSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
@@ -27,6 +28,7 @@ _PLACES = {
 _LAYOUTS = {"oci": "OCI layout", "docker": "Docker layout"}
 _HUB = re.compile(r"^FROM docker\.io/(?:library/)?")
 _PINNED = re.compile(r"^(FROM \S+)@sha256:\S+")
+
 
 USAGES = {
     "regular": "Layers",
@@ -135,10 +137,14 @@ def abridged(text: str, length: int) -> str:
     return f"{head} … {tail}"
 
 
-def count_steps(names_cached: list[tuple[str, bool]]) -> str:
-    """Return `9 steps, 4 cached` for the (name, cached) of each vertex that counts as a step; "" when none does."""
-    counted = [cached for name, cached in names_cached if is_counted(name)]
+def count_steps(vertexes: Iterable[Step | VertexSummary]) -> str:
+    """Return `9 steps, 4 cached` for the vertexes that count as steps, and `3 of 9 steps` where the others did not run;
+    "" when none does. tests/display/data has the cases.
+    """
+    counted = [vertex for vertex in vertexes if is_counted(vertex.name)]
     if not counted:
         return ""
-    cached = sum(counted)
-    return plural(len(counted), "step") + (f", {cached:,} cached" if cached else "")
+    ran = sum(vertex.started is not None for vertex in counted)
+    cached = sum(vertex.cached for vertex in counted)
+    some = f"{ran:,} of " if ran < len(counted) else ""
+    return some + plural(len(counted), "step") + (f", {cached:,} cached" if cached else "")

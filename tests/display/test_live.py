@@ -16,8 +16,7 @@ from pybuild_magic.display.advice import advice
 from pybuild_magic.display.plan import Plan, in_order
 from pybuild_magic.display.tail import Tail
 from pybuild_magic.display.widget import LiveView
-from pybuild_magic.display.words import count_steps
-from pybuild_magic.errors import RunError, SourceError
+from pybuild_magic.errors import BuildError, RunError, SourceError
 from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
 from pybuild_magic.status.stepname import StepName, parse_name
 from pybuild_magic.status.trace import KEPT_LINES, Step, Trace
@@ -54,7 +53,17 @@ def test_a_step_counts_while_the_build_runs_and_afterwards_or_never() -> None:
     assert (view._view.state["done"], view._view.state["total"]) == (2, 2)
     view.close()
     assert "2 steps" in fold.line(trace, None).split(" · ")
-    assert count_steps([(name, True) for name in names]) == "2 steps, 2 cached"
+
+
+def test_a_failed_build_counts_the_steps_that_it_did_not_come_to_as_it_lists_them() -> None:
+    """Four rows were below "3 steps"."""
+    trace = Trace()
+    ran = (
+        Vertex("a", "[1/3] FROM x", started=now(), completed=now()),
+        Vertex("b", "[2/3] RUN y", started=now(), error="no"),
+    )
+    trace.update(SolveStatus(vertexes=(*ran, Vertex("c", "[3/3] RUN z"))))
+    assert fold.line(trace, BuildError("no")).split(" · ")[1] == "2 of 3 steps"
 
 
 def steps(*names: tuple[str, ...]) -> list[Step]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pybuild_magic.display.tree import mode_string
 from pybuild_magic.display.words import (
     abridged,
     clipped,
+    count_steps,
     familiar,
     human_bytes,
     instruction,
@@ -21,7 +23,7 @@ from pybuild_magic.display.words import (
     seconds,
     shorten,
 )
-from pybuild_magic.summary import FileSummary, OutputSummary
+from pybuild_magic.summary import FileSummary, OutputSummary, VertexSummary
 
 DATA = Path(__file__).parent / "data"
 WORDS: dict[str, list[list[Any]]] = json.loads((DATA / "words.json").read_text("utf-8"))
@@ -35,10 +37,18 @@ def test_sizes_durations_counts_and_names_are_those_that_the_page_says() -> None
     assert [[name, familiar([name])] for name, _ in WORDS["familiar"]] == WORDS["familiar"]
     assert [[name, shorten(name)] for name, _ in WORDS["shorten"]] == WORDS["shorten"]
     assert [[text, instruction(text)] for text, _ in WORDS["instruction"]] == WORDS["instruction"]
+    assert [[names, count_steps(map(_vertex, names))] for names, _ in WORDS["steps"]] == WORDS["steps"]
     assert [[out, on, place(OutputSummary(**out), on)] for out, on, _ in WORDS["place"]] == WORDS["place"]
     assert [[text, most, abridged(text, most)] for text, most, _ in WORDS["abridged"]] == WORDS["abridged"]
     shown = [[kind, mode, mode_string(FileSummary("x", kind, mode))] for kind, mode, _ in WORDS["modes"]]
     assert shown == WORDS["modes"]
+
+
+def _vertex(words: str) -> VertexSummary:
+    """A vertex of a case: its name, after `cached: ` or `not run: `."""
+    how, _, name = words.rpartition(": ")
+    started = None if how == "not run" else datetime.now(UTC)
+    return VertexSummary(digest="", name=name, cached=how == "cached", started=started)
 
 
 def test_a_text_is_cut_between_words() -> None:

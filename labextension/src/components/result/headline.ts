@@ -70,24 +70,33 @@ function facts(view: View): Child[] {
   return list;
 }
 
-/** Return the steps that people count and that ran or were cached. */
+/** Return the steps that people count, also those that a failed build did not come to. */
 export const countedSteps = (summary: Summary): Vertex[] =>
-  (summary.vertexes ?? []).filter((vertex) => vertex.started && isCounted(vertex.name));
+  (summary.vertexes ?? []).filter((vertex) => isCounted(vertex.name));
+
+/** Return `9 steps, 4 cached`, or `3 of 9 steps` where the others did not run; tests/display/data has the cases. */
+export function countSteps(summary: Summary): string {
+  const steps = countedSteps(summary);
+  if (!steps.length) return "";
+  const ran = steps.filter((vertex) => vertex.started).length;
+  const cached = steps.filter((vertex) => vertex.cached).length;
+  const some = ran < steps.length ? `${ran.toLocaleString("en-US")} of ` : "";
+  return some + plural(steps.length, "step") + (cached ? `, ${cached.toLocaleString("en-US")} cached` : "");
+}
 
 /** Return whether a build found everything in the cache. */
 export const isCached = (summary: Summary): boolean => {
   // A base is looked up in every build: its time is no work that a cache would have saved.
-  const steps = countedSteps(summary).filter((vertex) => nameParts(vertex.name).kind !== "source");
+  const steps = countedSteps(summary).filter((vertex) => vertex.started && nameParts(vertex.name).kind !== "source");
   return Boolean(summary.builder) && !summary.error && steps.length > 0 && steps.every((vertex) => vertex.cached);
 };
 
 function how(summary: Summary): string {
   if (!summary.builder) return ""; // opened from an archive or the store, and not built here
-  const steps = countedSteps(summary);
-  const cached = steps.filter((vertex) => vertex.cached).length;
   const outcome = summary.canceled ? "Canceled after" : summary.error ? "Failed after" : "Built in";
   const parts = [`${outcome} ${humanSeconds(summary.seconds ?? 0)}`];
-  if (steps.length) parts.push(plural(steps.length, "step") + (cached ? `, ${cached} cached` : ""));
+  const steps = countSteps(summary);
+  if (steps) parts.push(steps);
   if (summary.target) parts.push(`target ${summary.target}`);
   parts.push(`builder ${summary.builder}`);
   if (summary.rung) parts.push(`RUN on rung ${summary.rung.number}: ${summary.rung.name}`);
