@@ -75,9 +75,16 @@ def _accepted(case: Case, theirs: Answer, ours: Answer) -> list[str]:
     return diff
 
 
+PLAIN = re.compile(
+    r"(There is no such file in (the context|that image or stage)( \(did you mean .+?\?\))?"
+    r"|\.dockerignore excludes this file from the context): "
+)
+"""What is said in plain words before what BuildKit says."""
+
+
 def sense(message: str) -> str:
     """A message without our own first words, and without what is random: names of snapshots and their mounts."""
-    message = re.sub(r"There is no such file in (the context|that image or stage): ", "", message)
+    message = PLAIN.sub("", message)
     message = re.sub(r'of ref .+?: (?="/|too many)', "of ref *: ", message)
     message = re.sub(r"/\S*/(cachemounts/buildkit\d+|snapshots/\d+/fs)/", "/", message)  # where one was mounted
     return re.sub(r"\s+", " ", message).strip()
