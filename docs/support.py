@@ -80,12 +80,15 @@ _UNPACK = Support(
 _DANGLING = Support(differs="Docker's engine does not read it.")
 DECIDED_BY_ENGINE = {"unpack", "danging-name-empty-only"}
 """Attributes that Docker's engine, unlike buildkitd, does not read."""
+DECIDED_BY_CLIENT = {"mode"}
+"""Attributes that take effect in the client, ours included, whether or not the daemon reads them."""
 _PACKED = ("image", "registry", "oci", "docker")
 ATTRIBUTES: dict[tuple[str, str], Support] = {
     **{(kind, name): _GONE for kind in _PACKED for name in ("buildinfo", "buildinfo-attrs")},
     **{(kind, "compression"): _ESTARGZ for kind in _PACKED},
     **{(kind, "unpack"): _UNPACK for kind in ("image", "registry")},
     **{(kind, "danging-name-empty-only"): _DANGLING for kind in ("image", "registry")},
+    ("local", "mode"): Support(differs="The client deletes, so any BuildKit will do; buildx does so from 0.35 on."),
 }
 """By exporter and name; an attribute that is not here works on both and does the same."""
 

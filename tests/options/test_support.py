@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -169,7 +172,7 @@ READ = [
     for kind, name, claim in support.attribute_rows()
     if kind in ("image", "oci", "local", "tar")
     for attribute in exporters.get(kind).attributes
-    if attribute.name == name and attribute.kind in ("bool", "int", "epoch")
+    if attribute.name == name and attribute.kind in ("bool", "int", "epoch", "choice")
 ]
 """Attributes whose values BuildKit has to understand, so that one which it does not is an error if it reads them.
 
@@ -190,4 +193,91 @@ def test_an_attribute_is_read_by_buildkit_where_its_row_says_so(engine: Engine, 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda row: refuses(row[0], row[1]), READ))
     wrong = {row: said for row, (refused, said) in zip(READ, answers, strict=True) if not refused}
-    assert {name for _, name, _ in wrong} == support.DECIDED_BY_ENGINE, wrong
+    assert {name for _, name, _ in wrong} == support.DECIDED_BY_ENGINE | support.DECIDED_BY_CLIENT, wrong
+
+
+TEXTS = {
+    ("image", "name"): "pybuild-support-name",
+    ("image", "dangling-name-prefix"): "pybuild-support-prefix",
+    ("image", "annotation.KEY"): "pybuild-support-annotation",
+    ("oci", "name"): "pybuild-support-name",
+    ("oci", "dest"): "made-here",
+    ("oci", "annotation.KEY"): "pybuild-support-annotation",
+    ("local", "dest"): "made-here",
+    ("local", "attestation-prefix"): "pybuild-support-",
+    ("tar", "dest"): "made-here",
+    ("tar", "attestation-prefix"): "pybuild-support-",
+}
+"""A text for each attribute that takes any, by which it can be found in the result."""
+
+
+def files_of(made: Path) -> dict[str, bytes]:
+    """The names and contents of the files in a directory or an archive, by path."""
+    if made.is_dir():
+        return {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    with tarfile.open(made) as archive:
+        return {one.name: archive.extractfile(one).read() for one in archive if one.isfile()}  # type: ignore[union-attr]
+
+
+def manifests(files: dict[str, bytes]) -> list[Any]:
+    """The manifests of images in an OCI layout, by way of their index."""
+
+    def blob(descriptor: Any) -> Any:
+        return json.loads(files["blobs/" + descriptor["digest"].replace(":", "/")])
+
+    (index,) = map(blob, json.loads(files["index.json"])["manifests"])
+    return [blob(one) for one in index["manifests"] if one["platform"]["os"] != "unknown"]
+
+
+def test_a_text_of_an_attribute_is_in_what_buildkit_makes(engine: Engine, tmp_path: Path) -> None:
+    asked = {
+        (kind, name)
+        for kind, name, claim in support.attribute_rows()
+        if kind in ("image", "oci", "local", "tar") and claim.buildkit == support.WORKS
+    }
+    assert asked - {(kind, name) for kind, name, _ in READ} == TEXTS.keys()
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+
+    def seen(kind: str, name: str) -> bool:
+        text = TEXTS[kind, name]
+        folder = tmp_path / f"{kind}-{name}"
+        folder.mkdir()
+        made, metadata = folder / (text if name == "dest" else "made"), folder / "metadata"
+        place = "" if kind == "image" else f",dest={made}"
+        value = "" if name == "dest" else f",{name.replace('KEY', 'a.b')}={text}"
+        output = f"--output=type={kind}{place}{value}"
+        words = ["--provenance=true", f"--metadata-file={metadata}", output]
+        engine.docker("buildx", "build", *words, ".", cwd=tmp_path)
+        told = json.loads(metadata.read_text())
+        if kind == "image":
+            digest = told["containerimage.digest"]
+            engine.docker("save", "-o", made, digest)
+            engine.docker("rmi", "--force", digest)
+        match name:
+            case "name":
+                return told["image.name"] == f"docker.io/library/{text}:latest"
+            case "dangling-name-prefix":
+                return told["image.name"] == f"{text}@{told['containerimage.digest']}"
+            case "annotation.KEY":
+                return [one["annotations"]["a.b"] for one in manifests(files_of(made))] == [text]
+            case "attestation-prefix":
+                return f"{text}provenance.json" in files_of(made)
+            case _:
+                return bool(files_of(made))
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = dict(zip(TEXTS, pool.map(lambda row: seen(*row), TEXTS), strict=True))
+    assert [row for row, found in answers.items() if not found] == []
+
+
+def test_an_attribute_that_is_gone_is_ignored_by_buildkit(engine: Engine, tmp_path: Path) -> None:
+    gone = {name for _, name, claim in support.attribute_rows() if claim.buildkit == "ignored"}
+    assert gone == {"buildinfo", "buildinfo-attrs"}
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+
+    def made(*attributes: str) -> dict[str, bytes]:
+        output = ",".join(["--output=type=oci,source-date-epoch=0", f"dest={tmp_path / 'made'}", *attributes])
+        engine.docker("buildx", "build", "--provenance=false", output, ".", cwd=tmp_path)
+        return {path: data for path, data in files_of(tmp_path / "made").items() if path.startswith("blobs/")}
+
+    assert made() == made(*(f"{name}=nonsense" for name in gone))
