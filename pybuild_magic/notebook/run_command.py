@@ -60,6 +60,8 @@ def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Call
         if word.startswith(_MARK) and number and words[number - 1] == "--stdin":
             stdin = {"stdin": input_of(values[int(word.removeprefix(_MARK))])}
     flags = run.parse(words, "%build run")
+    if not stdin and _VARIABLE.fullmatch(name := flags.last("stdin")):
+        raise UsageError(f"There is no variable {name.removeprefix('$')} for --stdin.", hint="Set it in a cell before.")
     options, rest = options_of_flags(flags, **stdin), flags.arguments
     if options.interactive and options.stdin is None and not options.detach:
         raise UsageError("A cell has nothing to type into.", hint="Give the process its input with --stdin $variable.")

@@ -136,6 +136,17 @@ def test_lines_and_cells(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the script itself" in capsys.readouterr().out
 
 
+def test_a_variable_that_does_not_exist_is_not_the_input(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell.instance()
+    pybuild_magic.load_ipython_extension(shell)
+    missing = shell.run_cell("%build run --stdin $missing busybox cat").error_in_exec
+    assert isinstance(missing, UsageError)
+    assert "There is no variable missing for --stdin." in str(missing)
+    assert "$missing" not in capsys.readouterr().out
+    shell.run_cell("%build run busybox echo --stdin $missing").raise_error()  # a flag of the command's own
+    assert "--stdin $missing" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("ref", ["./app.tar", "../app", "/srv/app:1", "~/app.tar", "oci-layout://app"])
 def test_an_image_that_is_given_by_a_place_where_none_is_has_an_error_of_that_place(ref: str) -> None:
     with pytest.raises(SourceError) as caught:
