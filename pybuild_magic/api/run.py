@@ -92,7 +92,10 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
             request = request.with_attrs(vcs_attributes(session.local_dirs))
         _forget_image_id(options)
         attempt = request, builder
-        response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
+        try:
+            response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
+        finally:
+            trace.flush(_duration(builder, request.ref))
         built = BuildResult.of(options, request, builder, response, trace)
         _write_files(options, built)
         result = built
@@ -115,6 +118,13 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
                 result = BuildResult.failed(options, *attempt, trace, error)
             progress.finish(trace, error, result)
     return built
+
+
+def _duration(builder: Builder, ref: str) -> float | None:
+    """Return how long the history says a build took. A store that cannot be read hides no other error."""
+    with contextlib.suppress(BuildError):
+        return builder.duration(ref)
+    return None
 
 
 def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | None, cancel: Cancel) -> T:

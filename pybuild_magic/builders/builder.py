@@ -73,6 +73,10 @@ class Builder(Protocol):
         """Return the last builds, newest first."""
         ...
 
+    def duration(self, ref: str) -> float | None:
+        """Return how many seconds the history says a build took; None when only asking another machine would tell."""
+        ...
+
     def replay(self, record: HistoryRecord) -> Iterable[SolveStatus]:
         """Return the status stream of an earlier build again. Raises `StoreError` when it was not kept."""
         ...

@@ -98,7 +98,9 @@ class Trace:
         self.steps: dict[str, Step] = {}
         self.warnings: list[VertexWarning] = []
         self.seconds = 0.0
-        """How long the build took, from the creation of this object to the end of the stream."""
+        """How long the build took: by the builder's history, or from the creation of this object to the end of the
+        stream.
+        """
         self._created = time.monotonic()
         self._began = 0
         self._changed: set[str] = set()
@@ -126,9 +128,11 @@ class Trace:
         changed, self._changed = self._changed, set()
         return [self.steps[digest] for digest in changed]
 
-    def flush(self) -> None:
-        """Stop the clock at the end of the stream, and turn unfinished lines into lines."""
-        self.seconds = self.seconds or time.monotonic() - self._created
+    def flush(self, seconds: float | None = None) -> None:
+        """Stop the clock at the end of the stream, at the `seconds` of the builder's history if it has them, and turn
+        unfinished lines into lines.
+        """
+        self.seconds = self.seconds or seconds or time.monotonic() - self._created
         for step in self.steps.values():
             self._end_lines(step)
 

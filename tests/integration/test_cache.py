@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic.api.run import run
+from pybuild_magic.errors import BuildError, RunError
+from pybuild_magic.request.options import BuildOptions
 from pybuild_magic.result import BuildResult
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.trace import Trace
 from pybuild_magic.store import Store
 from pybuild_magic.store.collect import collect_garbage
 from pybuild_magic.store.fsck import fsck
@@ -58,6 +63,31 @@ def test_the_second_build_runs_nothing_and_says_so(
     assert capsys.readouterr().err.count("CACHED") == len(cached(again))
     log = home.builder.history()[0]
     assert log.status == "completed"
+
+
+def test_a_build_took_as_long_by_its_result_as_by_the_history(home: Home) -> None:
+    """A card said 192 ms, and the list of builds 118 ms: the one had opened the store in that time."""
+    result = home.build("FROM busybox\nRUN sleep 0.1\n", ".")
+    assert result.summary.seconds == home.builder.history()[0].duration
+    card = _Card()
+    with pytest.raises(RunError):
+        run(BuildOptions(dockerfile="FROM busybox\nRUN sleep 0.1; exit 3\n", context="-"), card)
+    record = home.builder.history()[0]
+    assert (record.status, record.duration) == ("error", card.seconds)
+
+
+class _Card:
+    """A display that notes how long the build took."""
+
+    seconds = 0.0
+
+    def update(self, status: SolveStatus) -> None: ...
+
+    def tick(self, trace: Trace) -> None: ...
+
+    def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:
+        assert result is not None and result.summary.seconds == trace.seconds
+        self.seconds = trace.seconds
 
 
 def test_the_cache_outlives_its_process(home: Home, context: Path) -> None:

@@ -122,6 +122,10 @@ class BuildKitBuilder:
         newest = sorted(map(convert.history, records.values()), key=lambda record: -record.created)
         return newest[:limit]
 
+    def duration(self, ref: str) -> float | None:  # noqa: ARG002
+        """See `Builder.duration`."""
+        return None
+
     def replay(self, record: HistoryRecord) -> Iterator[SolveStatus]:
         """See `Builder.replay`."""
         with self._pool.connection() as connection:

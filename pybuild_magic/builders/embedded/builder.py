@@ -112,6 +112,11 @@ class EmbeddedBuilder:
         """See `Builder.history`."""
         return self.store.history.list(limit)
 
+    def duration(self, ref: str) -> float | None:
+        """See `Builder.duration`."""
+        record = self.store.history.get(ref)
+        return record.duration if record else None
+
     def replay(self, record: HistoryRecord) -> Iterator[SolveStatus]:
         """See `Builder.replay`."""
         if not record.log:
