@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import expect
 
 from .gate import Gate
-from .lab import Lab, lab, open_notebook
+from .lab import Lab, Notebook, lab, open_notebook
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -152,24 +152,29 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(
         result.get_by_role("treeitem", name="todo.txt").click()
         assert result.locator(".pbr-preview").count() == 0, "no kernel knows what is in it"
         notebook.run(0)  # the extension is loaded, and nothing built
+        _preview(notebook, result)
         notebook.save()
         notebook.page.reload()
         result.get_by_role("tab", name="Files").click()
-        result.get_by_role("button", name="Image", exact=True).click()
-        preview = result.locator(".pbr-preview", has_text="xxxx")
-        for _ in range(60):  # until the kernel has said that it is there
-            result.get_by_role("button", name="Image", exact=True).click()
-            result.get_by_role("treeitem", name="todo.txt").click()
-            notebook.page.wait_for_timeout(500)
-            if preview.count():
-                break
-        preview.wait_for()
+        _preview(notebook, result)
         assert result.get_by_role("button", name="Download hello.tar").count() == 0, "who made it is not there"
         result.get_by_role("tab", name="Layers").click()
         result.get_by_role("button", name="Compare").click()
         result.locator("option", has_text="busybox").wait_for(state="attached")
         result.get_by_label("Compare with").select_option("image busybox:latest")
         result.locator(".pbr-note", has_text="From busybox:latest to this image: ").wait_for()
+
+
+def _preview(notebook: Notebook, result: Locator) -> None:
+    """See what is in a file, once the kernel has said that it is there."""
+    preview = result.locator(".pbr-preview", has_text="xxxx")
+    for _ in range(60):
+        result.get_by_role("button", name="Image", exact=True).click()
+        result.get_by_role("treeitem", name="todo.txt").click()
+        notebook.page.wait_for_timeout(500)
+        if preview.count():
+            break
+    preview.wait_for()
 
 
 def test_a_build_that_found_everything_in_the_cache_is_a_compact_card(server: Lab, browser: Browser) -> None:

@@ -41,6 +41,8 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   private session: ISessionContext | null = null;
   /** The kernel that answers questions about the result, if one does. */
   private source: Jupyter.IKernelConnection | null = null;
+  /** Whether the kernel refused to answer, as one that has not loaded the extension does. */
+  private isRefused = false;
   private drawing: Drawn | null = null;
   /** Settles when the mouse button that is pressed on the result has been released. */
   private press: Promise<void> | null = null;
@@ -74,7 +76,9 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
     void this.findKernel();
   }
 
+  /** Ask again after a cell has run, which may have loaded the extension. */
   private ask(): void {
+    if (this.isRefused) void this.findKernel();
     this.drawing?.ask();
   }
 
@@ -97,7 +101,9 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
     if (kernel === this.source || !this.summary?.fetch) return;
     let answerer: Kernel | null = null;
     if (kernel) {
-      answerer = await knowing(kernel, this.summary).catch(() => null);
+      const found = await knowing(kernel, this.summary).catch(() => undefined);
+      this.isRefused = found === undefined;
+      answerer = found ?? null;
       await this.press; // new buttons would move the pressed one away from under the mouse
       if (kernel !== this.session?.session?.kernel) return;
     }

@@ -190,7 +190,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     select(selected);
   }
 
-  const measured = h("div", { role: "status" });
+  const measured = h("div", { class: "pbr-measured", role: "status" });
 
   /** Ask the kernel for the changes and the waste of a large image, which are computed only on demand. */
   async function count(): Promise<void> {
