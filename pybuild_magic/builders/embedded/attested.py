@@ -81,11 +81,12 @@ class AttestedBuild:
     def _given(self, target: LoweredTarget, snapshot: Snapshot) -> list[Attestation]:
         """Return the attestations that the front end has returned with the result."""
         found: list[Attestation] = []
-        result = self._store.tree(snapshot)
         for given, edge in self._frontend_attestations.get(target.platform.full, ()):
             (done,) = self._solver.solve([edge])
             try:
-                found += attestations(given, self._store.tree(done.snapshots[0]), result, "The front end")
+                found += attestations(
+                    given, self._store.tree(done.snapshots[0]), self._store.tree(snapshot), "The front end"
+                )
             except BuildError as error:
                 raise error.at(self._location) from None
         return ordered(found)

@@ -99,7 +99,7 @@ class Building:
                 frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits)
                 lowered = self._lower(frontends, frontends.definition())
                 edges = [target.edge for target in lowered.targets]
-                solved = solver.solve(edges, whole=remote is None)
+                solved = solver.solve(edges, whole=remote is None or bool(lowered.attestations))
                 build = AttestedBuild(request, resolver, solver, lowered, started, self.store, reporter, cancel)
                 snapshots = [done.snapshots[0] for done in solved]
                 attestations = build.attestations(attests, snapshots)
