@@ -39,7 +39,7 @@ def mounted(box: Box, selector: str = "") -> SandboxMount:
         file("f", b"f"),
         symlink("link", "f"),
         directory("own", uid=1000, gid=1001),
-        file("own/f", b"mine", mode=0o640, uid=1000, gid=1001),
+        file("own/f", b"mine", mode=0o644, uid=1000, gid=1001),
     )
     return SandboxMount("/m", snapshot=(layer.diff_id,), selector=selector, output=3)
 
