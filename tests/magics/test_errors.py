@@ -182,13 +182,16 @@ def test_a_path_that_cannot_be_is_no_traceback_of_ours(
 
 
 @pytest.mark.parametrize("is_page", [False, True])
-def test_a_program_that_runs_a_notebook_reads_the_whole_error_and_a_page_one_line(is_page: bool) -> None:
+def test_a_program_that_runs_a_notebook_reads_the_whole_error_and_a_page_one_line(
+    is_page: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The page has a card above the line; who executes a notebook, as nbconvert does, may have text alone."""
     import nbformat
     from nbclient import NotebookClient
 
     source = "import pybuild_magic\npybuild_magic.build('FROM scratch\\nRUN [\"/none\"]\\n', '-', progress='auto')"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    monkeypatch.setenv("PYBUILD_HOME", str(tmp_path))
     client = NotebookClient(notebook, kernel_name="python3", allow_errors=True)
     with client.setup_kernel():
         assert client.kc is not None
