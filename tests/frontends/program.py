@@ -4,6 +4,7 @@ Its language is one word a line, with the rest as its argument; see `Front`. Err
 with `hpack`, which lies beside it in the image.
 """
 
+import ast
 import contextlib
 import hashlib
 import os
@@ -223,6 +224,9 @@ class Front:
 
     def solve(self, definition, evaluate=False):
         request = field(1, definition) + field(5, 1) + field(6, 1) + (field(14, 1) if evaluate else b"")
+        # BuildKit reads the caches that its front end passes on.
+        for cache in ast.literal_eval(self.options.get("cache-imports", "[]")):
+            request += field(12, field(1, cache["Type"]) + mapping(2, cache["Attrs"]))
         result = one(self.connection.call("Solve", request), 3)
         return one(one(result, 3), 1).decode()
 

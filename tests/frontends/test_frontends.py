@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,8 @@ def test_one_that_hangs_ends_with_its_user_s_interrupt(front: Front, home: Home)
 
 
 def context_of(folder: Path) -> str:
-    context = folder / "context"
+    # BuildKit keeps contexts by the names of their directories: see the caches outside.
+    context = folder / f"context-{secrets.token_hex(6)}"
     for name, text in FILES.items():
         path = context / name
         path.parent.mkdir(parents=True, exist_ok=True)

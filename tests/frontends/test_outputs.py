@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -62,18 +64,32 @@ def test_an_output_is_that_of_buildkit(name: str, front: Front, home: Home, engi
     assert image_of(tmp_path / "ours.tar") == image_of(theirs)
 
 
-CACHED = [name for name, text in CASES.items() if "copy" not in text][::3]
-"""Some cases without a context: what BuildKit keeps of that from the build before is in its checksums too."""
+CACHED = [name for number, (name, text) in enumerate(CASES.items()) if "copy" in text or number % 3 == 0]
+EXPORTING = "type=local,mode=max,compression=uncompressed,dest="
+UNATTESTED = ("--provenance=false", "--output=type=cacheonly")
+
+
+def export_buildkits(engine: Engine, text: str, context: str, tmp_path: Path, name: str = "theirs") -> list[Key]:
+    """Export BuildKit's cache of a text to a directory, and return its keys."""
+    (tmp_path / "Dockerfile").write_text(text)
+    engine.buildx_build(
+        context, *UNATTESTED, f"--cache-to={EXPORTING}{tmp_path / name}", f"--file={tmp_path / 'Dockerfile'}"
+    )
+    return _keys(tmp_path / name)
+
+
+def export_ours(home: Home, text: str, context: str, folder: Path) -> list[Key]:
+    """Export this builder's cache of a text, all of which is run, and return its keys."""
+    cache_to = [f"{EXPORTING}{folder}"]
+    home.build(text, context, cache_to=cache_to, outputs=["type=cacheonly"], provenance=False, no_cache=True)
+    return _keys(folder)
 
 
 @pytest.mark.parametrize("name", CACHED)
 def test_its_cache_is_that_of_buildkit(name: str, front: Front, home: Home, engine: Engine, tmp_path: Path) -> None:
     text = f"# syntax={front.ref} and more\n{BASE}{CASES[name]}"
     context = context_of(tmp_path)
-    (tmp_path / "Dockerfile").write_text(text)
-    exporting = "type=local,mode=max,compression=uncompressed,dest="
-    flags = ("--provenance=false", f"--cache-to={exporting}{tmp_path / 'theirs'}", "--output=type=cacheonly")
-    engine.buildx_build(context, *flags, f"--file={tmp_path / 'Dockerfile'}")
+    theirs = export_buildkits(engine, text, context, tmp_path)
     home.builder.prune(all=True)
     imported = home.build(
         text,
@@ -85,16 +101,43 @@ def test_its_cache_is_that_of_buildkit(name: str, front: Front, home: Home, engi
     steps = [step for step in imported.vertexes if step.name.startswith(("EXEC", "copy", "merge", "diff"))]
     assert steps
     assert [step.name for step in steps if not step.cached] == []
-    home.build(
-        text,
-        context,
-        cache_to=[f"{exporting}{tmp_path / 'ours'}"],
-        outputs=["type=cacheonly"],
-        provenance=False,
-        no_cache=True,
-    )
-    theirs, ours = (_keys(tmp_path / who) for who in ("theirs", "ours"))
-    assert differing(theirs, ours) == []
+    assert differing(theirs, export_ours(home, text, context, tmp_path / "ours")) == []
+
+
+def test_buildkit_finds_what_a_front_end_has_made_here(
+    front: Front, home: Home, engine: Engine, tmp_path: Path
+) -> None:
+    told = f"echo {secrets.token_hex(8)} > /said"  # what no builder has run
+    text = f"# syntax={front.ref} and more\n{BASE}copy / /src/\nrun {told}\nexec cat /said /src/a.txt > /both\n"
+    context = context_of(tmp_path)
+    export_ours(home, text, context, tmp_path / "ours")
+    (tmp_path / "Dockerfile").write_text(text)
+    source = f"--cache-from=type=local,src={tmp_path / 'ours'}"
+    command = ("buildx", "build", "--progress=rawjson", *UNATTESTED, source, f"--file={tmp_path / 'Dockerfile'}")
+    messages = [json.loads(line) for line in engine.docker(*command, context).stderr.splitlines() if line[:1] == "{"]
+    steps = {
+        step["name"]: bool(step.get("cached"))
+        for message in messages
+        for step in message.get("vertexes", ())
+        if step["name"].startswith(("RUN", "EXEC", "copy")) and step.get("completed")
+    }
+    assert steps == dict.fromkeys(("copy / /src/", f"RUN {told}", "EXEC cat /said /src/a.txt > /both"), True)
+
+
+def test_buildkit_knows_a_directory_by_the_mode_with_which_it_first_came(
+    front: Front, home: Home, engine: Engine, tmp_path: Path
+) -> None:
+    """Of a directory that it has kept from the build before, a new mode gets into the files, but not into the key."""
+    text = f"# syntax={front.ref} and more\n{BASE}copy / /src/\n"
+    context = context_of(tmp_path)
+    before = export_buildkits(engine, text, context, tmp_path, "before")
+    assert differing(before, export_ours(home, text, context, tmp_path / "1")) == []
+    (Path(context) / "dir").chmod(0o700)
+    assert differing(export_buildkits(engine, text, context, tmp_path, "after"), before) == []
+    assert len(differing(before, export_ours(home, text, context, tmp_path / "2"))) == 2
+    renamed = Path(context).rename(tmp_path / secrets.token_hex(6))
+    ours = export_ours(home, text, str(renamed), tmp_path / "3")
+    assert differing(export_buildkits(engine, text, str(renamed), tmp_path, "renamed"), ours) == []
 
 
 def _keys(directory: Path) -> list[Key]:
