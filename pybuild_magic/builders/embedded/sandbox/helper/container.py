@@ -7,7 +7,8 @@ import os
 import stat
 import sys
 
-from . import execute, hooks, init, linux, mounts, owners, restrict, security, terminal
+from . import execute, hooks, init, linux, mounts, owners, restrict, terminal
+from .base import QUIET, Form, hide_paths
 from .inside import Root, clean
 
 TYPE_CHECKING = False
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
             ...
 
 
-_QUIET = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-
-
 class Container:
     """A sandbox that is being set up, in the process that becomes it: pid 1 of a new PID namespace.
 
@@ -41,17 +39,12 @@ class Container:
         scratch: str,
         ground: Ground,
         *,
-        userns: bool,
-        single: bool,
-        masked: bool = False,
         keeper: tuple[int, int] | None = None,
         started: int = -1,
     ) -> None:
         self.job = job
         self.scratch = scratch
-        self.userns = userns
-        self.single = single
-        self.masked = masked
+        self.identity = ground.identity
         self.keeper = keeper
         """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None without a
         tracer.
@@ -60,7 +53,9 @@ class Container:
         """A pipe that is closed when the process has begun; -1 when nobody waits for that."""
         self.sources: list[int] = []
         """Descriptors of the sources of the job's mounts; -1 for a mount without a source outside."""
-        self.host = dict(ground.host)
+        self.ground = ground
+        self.files: dict[str, int] = {}
+        """Descriptors of /etc/hosts and /etc/resolv.conf, by the name in the job."""
         self.images: list[int] = []
         """The roots of the images of which the root file system is stacked, then those of compared mounts."""
 
@@ -83,11 +78,11 @@ class Container:
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
-        change_root(move=self.masked)
+        change_root(move=self.identity.masked)
         if self.job["terminal"]:
             terminal.show_as_console(terminal.open_terminal(self.job["terminal"], report))
         restrict.close_all_but(channel, *(self.keeper or ()), *({self.started} - {-1}))
-        restrict.restrict(self.job, single=self.single, kept=self.keeper is not None)
+        restrict.restrict(self.job, single=self.identity.single, kept=self.keeper is not None)
         hooks.start(self.job["hooks"])
         if self.job["init"]:
             init.stay(channel, self.started)
@@ -127,7 +122,7 @@ class Container:
                 job["lower"],
                 upper=job["upper"],
                 work=job["work"],
-                userns=self.userns,
+                userns=self.identity.userns,
                 flags=flags,
             )
             self.images = open_images(images)
@@ -138,11 +133,11 @@ class Container:
         for name in ("hosts", "resolv"):
             path = f"{self.scratch}/{name}"
             write_file(path, self.job[name], 0o644)
-            self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            self.files[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
         for number, item in enumerate(self.job["mounts"]):
             place = f"{self.scratch}/{number}"
             if item["kind"] == "bind" and not item["source"]:
-                images = stage_overlay(item, place, userns=self.userns)
+                images = stage_overlay(item, place, userns=self.identity.userns)
                 self.images += open_images(images) if item["compared"] else []
                 self.sources.append(mounts.resolve_in(place, item["selector"]))
             else:
@@ -170,80 +165,23 @@ class Container:
     def mount_all(self, root: Root) -> None:
         """Mount what every sandbox has, then the job's mounts; one of those replaces ours at the same path."""
         destinations = {clean(item["dest"]) for item in self.job["mounts"]}
-        for path, action in (
-            ("/proc", self.mount_proc),
-            ("/dev", self.mount_dev),
-            ("/dev/pts", self.mount_pts),
-            ("/dev/shm", self.mount_shm),
-            ("/dev/mqueue", self.mount_mqueue),
-            ("/sys", self.mount_sys),
-        ):
-            if path not in destinations:
-                target = root.directory(path)
-                action(target)
-                os.close(target)
+        form = Form(self.job, destinations)
+        self.ground.base_of(form).attach(root)
         if "/sys" not in destinations and has_cgroup2():
             self.mount_cgroup(root)
         for path, name in (("/etc/resolv.conf", "resolv"), ("/etc/hosts", "hosts")):
             if path not in destinations:
                 target = root.make(path, directory=False)
-                linux.bind(self.host[name], target, _QUIET | linux.MS_RDONLY)
+                linux.bind(self.files[name], target, QUIET | linux.MS_RDONLY)
                 os.close(target)
         for item, source in zip(self.job["mounts"], self.sources, strict=True):
             self.mount_item(root, item, source)
-        if not self.job["insecure"]:
-            self.hide_paths(root)
-
-    def mount_proc(self, target: int) -> None:
-        """Mount /proc of the new PID namespace, or show the outer one where a container's masks forbid a new one.
-
-        In the outer one, processes have other numbers than their own: /proc/self is right, but /proc/$$ is another
-        process. All processes of the container are visible, but not what is private to other user namespaces
-        (environment, memory, open files). The PID namespace is new all the same: without it, a RUN could signal those
-        processes, and processes that it leaves behind would outlive it.
-        """
-        try:
-            if not self.masked:
-                linux.mount_at(target, "proc", _QUIET)
-                return
-        except OSError as error:
-            if error.errno != errno.EPERM:
-                raise
-        linux.bind(self.host["proc"], target, _QUIET)
-
-    def mount_dev(self, target: int) -> None:
-        """Mount the prepared /dev."""
-        linux.bind(self.host["dev"], target)
-
-    def mount_pts(self, target: int) -> None:
-        """Mount the sandbox's own pseudo-terminals; group 5 (tty) may be an id that is not mapped."""
-        flags, options = linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
-        linux.mount_at(target, "devpts", flags, options if self.single else options + ",gid=5")
-
-    def mount_shm(self, target: int) -> None:
-        """Mount POSIX shared memory of the requested size."""
-        os.fchdir(target)
-        linux.mount("shm", ".", "tmpfs", _QUIET, f"mode=1777,size={self.job['shm_size'] or 64 << 20}")
-
-    def mount_mqueue(self, target: int) -> None:
-        """Mount the POSIX message queues of the new IPC namespace."""
-        linux.mount_at(target, "mqueue", _QUIET)
-
-    def mount_sys(self, target: int) -> None:
-        """Mount /sys read-only; it is shown from outside where this user namespace does not own the network
-        namespace.
-        """
-        flags = _QUIET if self.job["insecure"] else _QUIET | linux.MS_RDONLY
-        try:
-            linux.mount_at(target, "sysfs", flags)
-        except OSError as error:
-            if error.errno != errno.EPERM:
-                raise
-            linux.bind(self.host["sys"], target, flags)
+        if not (form.hidden or form.insecure):
+            hide_paths(root, self.scratch)
 
     def mount_cgroup(self, root: Root) -> None:
         """Mount the part of the cgroup hierarchy that belongs to the new cgroup namespace."""
-        flags = _QUIET if self.job["insecure"] else _QUIET | linux.MS_RDONLY
+        flags = QUIET if self.job["insecure"] else QUIET | linux.MS_RDONLY
         try:
             target = root.open("/sys/fs/cgroup", os.O_DIRECTORY)
         except OSError:
@@ -272,22 +210,6 @@ class Container:
                 flags |= 0 if item["mode"] & 0o111 else linux.MS_NOEXEC
             linux.bind(source, target, flags)
         os.close(target)
-
-    def hide_paths(self, root: Root) -> None:
-        """Cover the paths of /proc and /sys that reveal or change the machine."""
-        null = os.open(f"{self.scratch}/dev/null", os.O_PATH | os.O_CLOEXEC)
-        for path in (*security.READONLY_PATHS, *security.MASKED_PATHS):
-            try:
-                target = root.open(path)
-            except OSError:
-                continue
-            if path in security.READONLY_PATHS:
-                linux.bind(target, target, linux.MS_RDONLY)
-            elif stat.S_ISDIR(os.fstat(target).st_mode):
-                linux.mount_at(target, "tmpfs", linux.MS_RDONLY, "size=4k,nr_inodes=1")
-            else:
-                linux.bind(null, target, recursive=False)
-            os.close(target)
 
 
 def cwd_owner(job: RunJob) -> tuple[int, int]:

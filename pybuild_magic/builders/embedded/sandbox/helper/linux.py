@@ -41,6 +41,7 @@ SECCOMP_MODE_FILTER = 2
 _CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
 _CLONE_ELSEWHERE = 220
 
+_AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 1
@@ -152,6 +153,19 @@ def bind(source: int, target: int, flags: int = 0, *, recursive: bool = True) ->
             _remount(tree, flags)
     finally:
         os.close(tree)
+
+
+def move(source: str, target: int) -> None:
+    """Move the mount at the path `source`, with those below it, to the descriptor `target`."""
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOVE_MOUNT),
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(source)),
+        ctypes.c_int(target),
+        ctypes.c_char_p(b""),
+        ctypes.c_uint(MOVE_MOUNT_T_EMPTY_PATH),
+    )
+    _check(result, f"move the mount {source}")
 
 
 def make_readonly(mount_fd: int) -> None:

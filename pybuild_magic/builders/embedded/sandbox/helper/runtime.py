@@ -158,7 +158,7 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
             "uid": job["uid"],
             "gid": job["gid"],
             "umask": 0o022,
-            "additionalGids": [] if container.single else job["groups"],
+            "additionalGids": [] if container.identity.single else job["groups"],
         },
         "noNewPrivileges": False,
         "rlimits": [
@@ -186,7 +186,7 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
         "process": process,
         "root": {"path": root, "readonly": job["readonly_root"]},
         "hostname": job["hostname"],
-        "mounts": _mounts(job, scratch, sources, single=container.single, userns=container.userns),
+        "mounts": _mounts(job, scratch, sources, single=container.identity.single, userns=container.identity.userns),
         "linux": linux_part,
     }
 

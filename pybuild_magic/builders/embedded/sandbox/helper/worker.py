@@ -67,7 +67,7 @@ class Job:
             self.begin()
             try:
                 if contained:
-                    self.ground = Ground(self.server.scratch, userns=self.server.identity.userns)
+                    self.ground = Ground(self.server.scratch, self.server.identity)
             except OSError:
                 pass  # the RUN will meet the same error, and report it
             message, fds = receive(sock)
@@ -165,16 +165,12 @@ class Job:
             os.set_inheritable(started, False)
         # As under BuildKit, standard input is a pipe: through /dev/stdin, a device of the machine could be changed.
         self.take_streams()
-        identity = self.server.identity
         if job["tracer"]:
             traced.start(job, self.report, door, started)
         box = container.Container(
             job,
             self.server.scratch,
-            self.ground or Ground(self.server.scratch, userns=identity.userns),
-            userns=identity.userns,
-            single=identity.single,
-            masked=identity.masked,
+            self.ground or Ground(self.server.scratch, self.server.identity),
             keeper=keeper,
             started=started,
         )
