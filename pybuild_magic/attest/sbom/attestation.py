@@ -13,7 +13,7 @@ from ..statement import SPDX, Attestation, LayerForm
 from .scan import proofs, scan
 from .spdx import ProvingFile, document, supplemented
 
-CORE = "sbom"
+RESULT_SBOM = "sbom"
 """The name of the result's own SBOM; names of additional targets begin with it and a hyphen."""
 _SUFFIX = ".spdx.json"
 _BLOCK = 1 << 20

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ...attest.given import SBOM_CORE, GivenAttestation, attestations, ordered
 from ...attest.options import AttestOptions, ProvenanceOptions, SBOMOptions
 from ...attest.statement import SPDX, Attestation
@@ -20,7 +18,7 @@ from ...request.solve_request import SolveRequest
 from ...status.report import Reporter
 from ...store import Store
 from .frontends.result import FrontendResult, Origin
-from .scanner import DESTINATION, scan_node
+from .scanner import scan
 from .snapshot import Snapshot
 from .solver import Solver
 from .sources import Resolver
@@ -123,14 +121,14 @@ class AttestedBuild:
         """
         if options.generator:
             return self._generated(target, edge, snapshot, options)
-        from ...attest.sbom.attestation import CORE, scanned
+        from ...attest.sbom.attestation import RESULT_SBOM, scanned
 
         created = time.time_ns() if target.epoch is None else target.epoch * _SECOND
         extras = list(target.scanned.items())
         solved = self._solver.solve([extra for _, extra in extras])
         found: list[Attestation] = []
-        trees = {CORE: snapshot} | {
-            f"{CORE}-{name}": done.snapshots[0] for (name, _), done in zip(extras, solved, strict=True)
+        trees = {RESULT_SBOM: snapshot} | {
+            f"{RESULT_SBOM}-{name}": done.snapshots[0] for (name, _), done in zip(extras, solved, strict=True)
         }
         name = f"[{target.platform}] generating sbom"
         digest = "sha256:" + hashlib.sha256(f"{name} {self._request.ref}".encode()).hexdigest()
@@ -138,23 +136,21 @@ class AttestedBuild:
             for title, layers in trees.items():
                 with report.step(f"scanning {title}"):
                     tree = self._store.tree(layers)
-                    core = title == CORE
+                    core = title == RESULT_SBOM
                     found.append(scanned(title, title, self._store, tree, self._cancel, created=created, core=core))
         return found
 
     def _generated(
         self, target: LoweredTarget, edge: Edge, snapshot: Snapshot, options: SBOMOptions
     ) -> list[Attestation]:
-        from ...attest.sbom.attestation import CORE
+        from ...attest.sbom.attestation import RESULT_SBOM
 
-        node = scan_node(self._resolver, options, target, edge)
-        if "no-cache" in self._request.frontend_attrs and not self._request.frontend_attrs["no-cache"]:
-            node = msgspec.structs.replace(node, ignore_cache=True)
-        (done,) = self._solver.solve([Edge(node)])
-        given = GivenAttestation(DESTINATION, bundle=True, metadata={SBOM_CORE: CORE.encode()}, predicate_type=SPDX)
+        attrs = self._request.frontend_attrs
+        again = "no-cache" in attrs and not attrs["no-cache"]
+        (done,) = self._solver.solve([scan(self._resolver, options, target, edge, again=again)])
+        given = GivenAttestation("", bundle=True, metadata={SBOM_CORE: RESULT_SBOM.encode()}, predicate_type=SPDX)
         tree = self._store.tree(done.snapshots[0])
-        found = attestations(given, tree, self._store.tree(snapshot), "The scanner")
-        return sorted(found, key=lambda attestation: attestation.path.partition(".")[0] != CORE)
+        return ordered(attestations(given, tree, self._store.tree(snapshot), "The scanner"))
 
 
 def _read_op(data: bytes) -> Message:
