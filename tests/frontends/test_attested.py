@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -69,12 +70,26 @@ STATEMENT = (
 )
 CREATED = '"creationInfo":{"created":"2020-01-01T00:00:00Z"}'
 SPDX = f'{{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"n",{CREATED}}}'
+LARGE_SPDX = """{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "<n>", "comment": "c",
+ "creationInfo": {"created": "2020-01-01T00:00:00Z", "creators": ["Tool: x", "Person: a"], "licenseListVersion": "3.1"},
+ "packages": [{"SPDXID": "SPDXRef-p", "name": "p", "supplier": "NOASSERTION", "filesAnalyzed": false,
+  "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": "pkg:deb/x"}]},
+  {"SPDXID": "SPDXRef-q", "name": "q", "downloadLocation": "NOASSERTION", "licenseConcluded": "MIT"}],
+ "files": [{"SPDXID": "SPDXRef-f", "fileName": "/x", "copyrightText": "c", "fileTypes": ["TEXT"]},
+  {"SPDXID": "SPDXRef-g", "fileName": "/x", "comment": "its own"}, {"SPDXID": "SPDXRef-h", "fileName": "/gone"}],
+ "relationships": [{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "comment": "z",
+  "relatedSpdxElement": "SPDXRef-p"}], "hasExtractedLicensingInfos": [{"licenseId": "LicenseRef-1",
+  "extractedText": "t"}]}""".replace("\n", "")
 GIVEN = {
     "a predicate": 'write /p {"z":1.0,"a":[null,"<&>"]}\nattest 0 /p https://example.com/p\n',
     "an empty predicate": "copy /empty /\nattest 0 /empty https://example.com/p\n",
     "subjects": f"write /p {{}}\nattest 0 /p https://example.com/p self self=me raw=file@{DIGEST}\n",
     "a bundle": f"write /one {STATEMENT}\nwrite /two {STATEMENT}\nattest 1 / -\nattest 1 / https://example.com/b\n",
     "several, the SBOM first": f"write /p {{}}\nwrite /sbom.json {SPDX}\nattest 0 /p https://example.com/p\n"
+    "attest 0 sbom.json https://spdx.dev/Document meta=sbom-core=sbom\n",
+    "an SBOM of everything": f"write /sbom.json {LARGE_SPDX}\n"
+    "attest 0 sbom.json https://spdx.dev/Document meta=sbom-core=sbom\n",
+    "an SBOM of a version that there is not": 'write /sbom.json {"spdxVersion":"SPDX-9"}\n'
     "attest 0 sbom.json https://spdx.dev/Document meta=sbom-core=sbom\n",
 }
 
@@ -110,13 +125,28 @@ def _comparable(statement: dict[str, Any]) -> dict[str, Any]:
     of the result.
     """
     statement = {name: value for name, value in statement.items() if name != "_type"}
-    if statement["predicateType"] == "https://spdx.dev/Document":  # BuildKit adds the fields that a document lacks
-        statement["predicate"] = {name: statement["predicate"][name] for name in ("name", "SPDXID", "spdxVersion")}
+    if statement["predicateType"] == "https://spdx.dev/Document":
+        statement["predicate"] = _spdx(statement["predicate"])
     text = json.dumps(statement, sort_keys=False)
     for subject in statement["subject"]:
         if subject["name"].startswith("pkg:") or subject["name"] == "me":
             text = text.replace(subject["digest"]["sha256"], "itself")
     return json.loads(text)
+
+
+def _spdx(value: Any) -> Any:
+    """A document without what BuildKit's library for SPDX writes of fields that are not there, and without the names of
+    the builder and of the layer.
+    """
+    if isinstance(value, list):
+        return [_spdx(item) for item in value]
+    if isinstance(value, dict):
+        members = {name: _spdx(item) for name, item in value.items()}
+        implied = {"filesAnalyzed": True}
+        return {name: item for name, item in sorted(members.items()) if item not in ("", None, implied.get(name, ""))}
+    if isinstance(value, str):
+        return re.sub("^(Tool: )(buildkit|pybuild_magic)-.*|^(layerID: sha256:)[0-9a-f]{64}$", r"\1\3", value)
+    return value
 
 
 def _shown(archive: Path) -> dict[str, Any]:

@@ -74,10 +74,12 @@ def document(
 
 
 def supplemented(document: Any, layer_of: Callable[[str], str], tool: str) -> Any:
-    """Return a document with each file's layer digest added, as BuildKit adds it."""
-    if not isinstance(document, dict) or "spdxVersion" not in document:
+    """Return a document with each file's layer digest added, as BuildKit adds it; what is no SPDX document of a known
+    version stays as it is.
+    """
+    members = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if members.get("spdxVersion") not in _VERSIONS:
         return cast("Any", document)
-    members = cast("dict[str, Any]", document)
     packages: list[Any] = [
         {**package, "files": _with_layers(package["files"], layer_of)}
         if isinstance(package, dict) and "files" in package
@@ -93,6 +95,10 @@ def supplemented(document: Any, layer_of: Callable[[str], str], tool: str) -> An
     known = cast("dict[str, Any]", info) if isinstance(info, dict) else {}
     creators = [creator for creator in _list(known.get("creators")) if creator != f"Tool: {tool}"]
     return {**spdx, "creationInfo": {**known, "creators": [*creators, f"Tool: {tool}"]}}
+
+
+_VERSIONS = ("SPDX-2.1", "SPDX-2.2", "SPDX-2.3")
+"""Those that BuildKit reads."""
 
 
 def _list(value: Any) -> list[Any]:
