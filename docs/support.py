@@ -78,9 +78,9 @@ _UNPACK = Support(
     differs="Embedded: accepted without effect, since the store has the layers. Docker's engine always unpacks."
 )
 _DANGLING = Support(differs="Docker's engine does not read it.")
-DECIDED_BY_ENGINE = {"unpack", "danging-name-empty-only"}
+DECIDED_BY_ENGINE = {(kind, name) for kind in ("image", "registry") for name in ("unpack", "danging-name-empty-only")}
 """Attributes that Docker's engine, unlike buildkitd, does not read."""
-DECIDED_BY_CLIENT = {"mode"}
+DECIDED_BY_CLIENT = {("local", "mode"), ("registry", "push")}
 """Attributes that take effect in the client, ours included, whether or not the daemon reads them."""
 _PACKED = ("image", "registry", "oci", "docker")
 ATTRIBUTES: dict[tuple[str, str], Support] = {
@@ -88,6 +88,8 @@ ATTRIBUTES: dict[tuple[str, str], Support] = {
     **{(kind, "compression"): _ESTARGZ for kind in _PACKED},
     **{(kind, "unpack"): _UNPACK for kind in ("image", "registry")},
     **{(kind, "danging-name-empty-only"): _DANGLING for kind in ("image", "registry")},
+    ("registry", "push"): Support(differs="Always true, whatever is said; so it is with buildx."),
+    ("registry", "dangling-name-prefix"): Support(differs="Without effect, as only an image with a name is pushed."),
     ("local", "mode"): Support(differs="The client deletes, so any BuildKit will do; buildx does so from 0.35 on."),
 }
 """By exporter and name; an attribute that is not here works on both and does the same."""

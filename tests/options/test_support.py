@@ -23,6 +23,7 @@ from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
 from pybuild_magic.session import DirSink, FileSink, Sink
 from tests.services.buildkit import Engine
+from tests.services.registry import Registry
 
 _SPEC = importlib.util.spec_from_file_location(
     "pybuild_docs_support", Path(__file__).parents[2] / "docs" / "support.py"
@@ -170,14 +171,10 @@ def test_a_flag_is_taken_by_buildx_and_buildkit_where_its_row_says_so(engine: En
 READ = [
     (kind, name, claim.buildkit)
     for kind, name, claim in support.attribute_rows()
-    if kind in ("image", "oci", "local", "tar")
     for attribute in exporters.get(kind).attributes
     if attribute.name == name and attribute.kind in ("bool", "int", "epoch", "choice")
 ]
-"""Attributes whose values BuildKit has to understand, so that one which it does not is an error if it reads them.
-
-`registry` is `image` there, and `docker` is `oci`.
-"""
+"""Attributes whose values BuildKit has to understand, so that one which it does not is an error if it reads them."""
 
 
 def test_an_attribute_is_read_by_buildkit_where_its_row_says_so(engine: Engine, tmp_path: Path) -> None:
@@ -193,22 +190,29 @@ def test_an_attribute_is_read_by_buildkit_where_its_row_says_so(engine: Engine, 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda row: refuses(row[0], row[1]), READ))
     wrong = {row: said for row, (refused, said) in zip(READ, answers, strict=True) if not refused}
-    assert {name for _, name, _ in wrong} == support.DECIDED_BY_ENGINE | support.DECIDED_BY_CLIENT, wrong
+    assert {(kind, name) for kind, name, _ in wrong} == support.DECIDED_BY_ENGINE | support.DECIDED_BY_CLIENT, wrong
 
 
 TEXTS = {
     ("image", "name"): "pybuild-support-name",
     ("image", "dangling-name-prefix"): "pybuild-support-prefix",
     ("image", "annotation.KEY"): "pybuild-support-annotation",
+    ("registry", "name"): "pybuild-support-name",
+    ("registry", "annotation.KEY"): "pybuild-support-annotation",
     ("oci", "name"): "pybuild-support-name",
     ("oci", "dest"): "made-here",
     ("oci", "annotation.KEY"): "pybuild-support-annotation",
+    ("docker", "name"): "pybuild-support-name",
+    ("docker", "dest"): "made-here",
+    ("docker", "annotation.KEY"): "pybuild-support-annotation",
     ("local", "dest"): "made-here",
     ("local", "attestation-prefix"): "pybuild-support-",
     ("tar", "dest"): "made-here",
     ("tar", "attestation-prefix"): "pybuild-support-",
 }
 """A text for each attribute that takes any, by which it can be found in the result."""
+NAMELESS = "registry", "dangling-name-prefix"
+"""What is for images without a name, and never takes effect: they are not pushed."""
 
 
 def files_of(made: Path) -> dict[str, bytes]:
@@ -220,21 +224,18 @@ def files_of(made: Path) -> dict[str, bytes]:
 
 
 def manifests(files: dict[str, bytes]) -> list[Any]:
-    """The manifests of images in an OCI layout, by way of their index."""
+    """The manifests of images in an OCI layout, by way of their index if there is one."""
 
     def blob(descriptor: Any) -> Any:
         return json.loads(files["blobs/" + descriptor["digest"].replace(":", "/")])
 
-    (index,) = map(blob, json.loads(files["index.json"])["manifests"])
-    return [blob(one) for one in index["manifests"] if one["platform"]["os"] != "unknown"]
+    (root,) = map(blob, json.loads(files["index.json"])["manifests"])
+    return [blob(one) for one in root.get("manifests", ()) if one["platform"]["os"] != "unknown"] or [root]
 
 
-def test_a_text_of_an_attribute_is_in_what_buildkit_makes(engine: Engine, tmp_path: Path) -> None:
-    asked = {
-        (kind, name)
-        for kind, name, claim in support.attribute_rows()
-        if kind in ("image", "oci", "local", "tar") and claim.buildkit == support.WORKS
-    }
+def test_a_text_of_an_attribute_is_in_what_buildkit_makes(engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    asked = {(kind, name) for kind, name, claim in support.attribute_rows() if claim.buildkit == support.WORKS}
+    asked.remove(NAMELESS)
     assert asked - {(kind, name) for kind, name, _ in READ} == TEXTS.keys()
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
 
@@ -243,24 +244,33 @@ def test_a_text_of_an_attribute_is_in_what_buildkit_makes(engine: Engine, tmp_pa
         folder = tmp_path / f"{kind}-{name}"
         folder.mkdir()
         made, metadata = folder / (text if name == "dest" else "made"), folder / "metadata"
-        place = "" if kind == "image" else f",dest={made}"
+        place = {"image": "", "registry": f",name={registry.host}/made"}.get(kind, f",dest={made}")
         value = "" if name == "dest" else f",{name.replace('KEY', 'a.b')}={text}"
+        if (kind, name) == ("registry", "name"):
+            place, value = "", f",name={registry.host}/{text}"
         output = f"--output=type={kind}{place}{value}"
-        words = ["--provenance=true", f"--metadata-file={metadata}", output]
+        attested = json.dumps(kind not in ("docker", "registry"))  # the one cannot, and the other need not
+        words = [f"--provenance={attested}", f"--metadata-file={metadata}", output]
         engine.docker("buildx", "build", *words, ".", cwd=tmp_path)
         told = json.loads(metadata.read_text())
         if kind == "image":
             digest = told["containerimage.digest"]
             engine.docker("save", "-o", made, digest)
             engine.docker("rmi", "--force", digest)
-        match name:
-            case "name":
+        match kind, name:
+            case "registry", "name":
+                manifest = json.loads(registry.blob_path(told["containerimage.digest"]).read_bytes())
+                return told["image.name"] == f"{registry.host}/{text}:latest" and "layers" in manifest
+            case "registry", "annotation.KEY":
+                manifest = json.loads(registry.blob_path(told["containerimage.digest"]).read_bytes())
+                return manifest["annotations"]["a.b"] == text
+            case _, "name":
                 return told["image.name"] == f"docker.io/library/{text}:latest"
-            case "dangling-name-prefix":
+            case _, "dangling-name-prefix":
                 return told["image.name"] == f"{text}@{told['containerimage.digest']}"
-            case "annotation.KEY":
+            case _, "annotation.KEY":
                 return [one["annotations"]["a.b"] for one in manifests(files_of(made))] == [text]
-            case "attestation-prefix":
+            case _, "attestation-prefix":
                 return f"{text}provenance.json" in files_of(made)
             case _:
                 return bool(files_of(made))
@@ -268,6 +278,25 @@ def test_a_text_of_an_attribute_is_in_what_buildkit_makes(engine: Engine, tmp_pa
     with ThreadPoolExecutor(4) as pool:
         answers = dict(zip(TEXTS, pool.map(lambda row: seen(*row), TEXTS), strict=True))
     assert [row for row, found in answers.items() if not found] == []
+
+
+def test_an_image_without_a_name_is_pushed_by_no_builder(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    kind, name = NAMELESS
+    done = engine.docker("buildx", "build", f"--output=type={kind},{name}=a", ".", cwd=tmp_path, check=False)
+    assert "tag is needed when pushing to registry" in done.stderr
+    with pytest.raises(UsageError, match="needs a name to push to"):
+        exporters.check(kind, {name: "a"}, FileSink(tmp_path / "file"))
+
+
+def test_the_registry_exporter_pushes_whatever_is_said_of_that(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    output = "type=registry,name=127.0.0.1:1/a,push=false"
+    done = engine.docker("buildx", "build", f"--output={output}", ".", cwd=tmp_path, check=False)
+    assert "failed to push 127.0.0.1:1/a" in done.stderr
+    engine.docker("rmi", "127.0.0.1:1/a", check=False)
+    (exporter,) = compile_request(parse_options([f"--output={output}", "."], environ={})).exporters
+    assert exporter.attrs["push"] == "true"
 
 
 def test_an_attribute_that_is_gone_is_ignored_by_buildkit(engine: Engine, tmp_path: Path) -> None:
