@@ -29,8 +29,15 @@ class LayerFile(msgspec.Struct, frozen=True, gc=False):
     """REMOVED or REPLACED by a layer above; "" when it is visible in the image."""
     above: int = -1
     """The number of that layer."""
-    same: bool = False
-    """Whether its replacement has the same content, as after `chown` and `chmod`."""
+    covering: str = ""
+    """The path that is removed or replaced there: its own, or that of a directory above it."""
+    replacement: Entry | None = None
+    """The file that replaces it there, if it does."""
+
+    @property
+    def same(self) -> bool:
+        """Whether its replacement has the same content, as after `chown` and `chmod`."""
+        return self.replacement is not None and bool(self.entry.digest) and self.replacement.digest == self.entry.digest
 
 
 class _Cover(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +46,8 @@ class _Cover(msgspec.Struct, frozen=True, gc=False):
     layer: int
     kind: str
     deep: bool
-    digest: bytes = b""
+    path: str
+    entry: Entry | None = None
 
 
 def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
@@ -53,10 +61,10 @@ def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
             parent, _, name = path.rpartition("/")
             if name.startswith(WHITEOUT_PREFIX):
                 if name == OPAQUE_WHITEOUT:
-                    changes[f"{parent}/"] = _Cover(number, REMOVED, deep=True)
+                    changes[f"{parent}/"] = _Cover(number, REMOVED, deep=True, path=parent)
                 else:
-                    deleted = name.removeprefix(WHITEOUT_PREFIX)
-                    changes.setdefault(f"{parent}/{deleted}" if parent else deleted, _Cover(number, REMOVED, deep=True))
+                    deleted = f"{parent}/{name.removeprefix(WHITEOUT_PREFIX)}".lstrip("/")
+                    changes.setdefault(deleted, _Cover(number, REMOVED, deep=True, path=deleted))
                 continue
             directory = entry.type == DIR
             if entry.type == FILE:
@@ -64,10 +72,9 @@ def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
                 if cover is None:
                     yield LayerFile(entry, number)
                 else:
-                    same = cover.kind == REPLACED and bool(entry.digest) and cover.digest == entry.digest
-                    yield LayerFile(entry, number, cover.kind, cover.layer, same)
+                    yield LayerFile(entry, number, cover.kind, cover.layer, cover.path, cover.entry)
             if path:
-                changes[path] = _Cover(number, REPLACED, deep=not directory, digest=entry.digest)
+                changes[path] = _Cover(number, REPLACED, deep=not directory, path=path, entry=entry)
         for path, cover in changes.items():
             # The nearest layer above counts; a directory does not restore files removed from it.
             if cover.deep or not (known := covers.get(path)) or not known.deep:

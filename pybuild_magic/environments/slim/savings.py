@@ -4,26 +4,28 @@ Dockerfile.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from . import advice
+from .advice import Step, cut, parse_step
 from .covering import REMOVED, LayerFile, SlimLayer, layer_files
-from .rules import BLAS, Rule, cuda_users, rule_of_directory, rule_of_name
+from .rules import BLAS, DEBIAN_BLAS, Rule, cuda_users, rule_of_directory, rule_of_name
 
 _LEAST = 100_000
 """The bytes from which a row is shown."""
 _SMALL = 4096
 """The bytes up to which duplicates are ignored: most are empty, or the same licence."""
+_BLAS = 2_000_000
+"""The bytes from which a library of linear algebra is one: Debian has small ones that lead to another."""
 _EXAMPLES = 3
-_WIDE = 80
-"""The most characters of a command repeated in an advice."""
 _SITE = re.compile(r"((?:^|.*/)(?:site|dist)-packages/)([^/]+)")
+_PREFIX = re.compile(r"^(.+)/lib/python3[^/]*/site-packages/")
 _BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
-_COPY = re.compile(r"(?:COPY|ADD)\s+(?:--\S+\s+)*(\S+)")
-_RUN = re.compile(r"RUN\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
 
 
 class Saving(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,30 +63,44 @@ class _Pile:
 
     def __init__(self) -> None:
         self.size = self.files = 0
+        self.labels: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
+        """Bytes by the directories that can be removed, or by file."""
+        self.roots: set[str] = set()
+        """The directories to search for them."""
+        self.owners: set[str] = set()
+        self.modes: set[str] = set()
+        """Those that a later step gives the files, if it changes them."""
+        self.uid = 0
 
-    def add(self, place: str, size: int) -> None:
+    def add(self, label: str, size: int) -> None:
         """Count a file."""
         self.size += size
         self.files += 1
-        self.places[place] += size
+        self.labels[label] += size
 
     @property
     def examples(self) -> tuple[tuple[str, int], ...]:
         """The largest places."""
-        return tuple(self.places.most_common(_EXAMPLES))
+        return tuple(self.labels.most_common(_EXAMPLES))
+
+    @property
+    def largest(self) -> list[str]:
+        """The directories or files, largest first."""
+        return sorted(self.places, key=lambda place: (-self.places[place], place))
 
 
 def find_savings(layers: Sequence[SlimLayer]) -> Savings:
     """Return the possible savings in an image of these layers, given bottom first."""
-    steps = [short_step(layer.created_by) for layer in layers]
+    steps = [parse_step(short_step(layer.created_by)) for layer in layers]
     kinds: dict[tuple[str, int], _Pile] = defaultdict(_Pile)
     rules: dict[str, Rule] = {}
     covered: dict[tuple[int, int, str, bool], _Pile] = defaultdict(_Pile)
     contents: dict[tuple[bytes, int, str], list[LayerFile]] = defaultdict(list)
     blas: list[LayerFile] = []
     packages: set[str] = set()
-    known: dict[str, Rule | None] = {}
+    prefixes: Counter[str] = Counter()
+    known: dict[str, tuple[Rule | None, str]] = {}
     total = 0
     for file in layer_files(layers):
         entry = file.entry
@@ -92,24 +108,40 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
         total += size
         parent, _, name = path.rpartition("/")
         if file.covered:
-            covered[file.layer, file.above, file.covered, file.same].add(_place(path), size)
+            _add_covered(covered[file.layer, file.above, file.covered, file.same], file)
             continue
         if parent not in known:
             known[parent] = rule_of_directory(parent)
             if match := _SITE.match(parent):
                 packages.add(match[2])
-        rule = known[parent] or rule_of_name(name)
+            if match := _PREFIX.match(f"{parent}/"):
+                prefixes[f"/{match[1]}"] += 1
+        rule, place = known[parent]
+        root = f"/{match[0]}" if place and (match := _SITE.match(place[1:])) else posixpath.dirname(place)
+        if rule is None:
+            rule, place = rule_of_name(name), f"/{path}"
+            root = f"/{parent}"
         if rule is not None:
             rules[rule.key] = rule
-            kinds[rule.key, file.layer].add(_place(path), size)
+            pile = kinds[rule.key, file.layer]
+            pile.add(_place(path), size)
+            pile.places[place] += size
+            pile.roots.add(root)
+            pile.uid = entry.uid
         elif size > _SMALL:
-            if ".so" in name and BLAS.search(path):
+            if size > _BLAS and ".so" in name and BLAS.search(path):
                 blas.append(file)
             else:
                 contents[(entry.digest, size, "") if entry.digest else (b"", size, name)].append(file)
-    rows = [_of_rule(rules[key], pile, steps[layer], packages) for (key, layer), pile in kinds.items()]
-    rows += [_of_covered(steps, *key, pile) for key, pile in covered.items()]
-    rows += [*_twice(contents.values()), *_of_blas(blas)]
+    prefix = next((place for place, _ in prefixes.most_common(1)), "/usr/local")
+    rows = [_of_rule(rules[key], pile, steps[layer], packages, prefix) for (key, layer), pile in kinds.items()]
+    rows += [
+        _of_covered(steps[layer], steps[above], kind, pile, same=same)
+        for (layer, above, kind, same), pile in covered.items()
+        # That later steps write something of a base again, as apt-get does its lists of packages, is no fault.
+        if same or kind == REMOVED or not steps[layer].of_base
+    ]
+    rows += [*_twice(steps, contents.values()), *_of_blas(steps, blas, packages)]
     largest = sorted((row for row in rows if row.size >= _LEAST), key=lambda row: (-row.size, row.what))
     return Savings(rows=tuple(largest), total=total)
 
@@ -122,123 +154,103 @@ def short_step(created_by: str) -> str:
     return " ".join(text.split())
 
 
-def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
-    note = rule.likely
-    line = _line(rule, step)
-    title = rule.what
+def _of_rule(rule: Rule, pile: _Pile, step: Step, packages: set[str], prefix: str) -> Saving:
+    title, note = rule.what, rule.likely
+    places = [prefix] if rule.key == "compilers" else pile.largest
+    line = advice.of_kind(rule, step, places, pile.roots, pile.uid)
+    if rule.key == "compilers":
+        note = f"{note}: compile in a stage named build, and copy what it makes"
     if rule.key == "cuda":
         users = cuda_users(frozenset(packages))
         if users:
             note = f"{', '.join(users)} can use it if there is a GPU; without one, the CPU build is enough"
-            line = (
-                "RUN pip install --index-url https://download.pytorch.org/whl/cpu torch" if "torch" in users else line
-            )
+            if "torch" in users:
+                line = "RUN pip install --index-url https://download.pytorch.org/whl/cpu torch"
         else:
             title, note = "CUDA, used by no package", "no package of this environment loads it"
-    return Saving(what=title, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
+            line = advice.of_cuda_wheels(step, packages) or line
+    return _saving(pile, title, line, note, step.text)
 
 
-def _line(rule: Rule, step: str) -> str:
-    """Return the instruction that leaves the files out: a changed version of the step, because a later step saves
-    nothing.
-    """
-    if copied := _COPY.match(step):
-        if not copied[1].startswith("/"):
-            return f".dockerignore: {rule.ignore}"
-        # A history does not tell --from, but paths of a context are hardly ever written with a slash in front.
-        return f"In the stage that {_cut(copied[1])} is copied from: {_removal(rule)}"
-    match = _RUN.fullmatch(step)
-    if match is None:
-        return "Use a FROM image without them: this layer is the base's"
-    mounts, command = match.groups()
-    if rule.key == "bytecode" and "pip install" in command:  # it writes them whatever the variable says
-        return f"RUN {mounts}{_cut(command.replace('pip install', 'pip install --no-compile'))}"
-    instruction = f"{mounts}{_cut(command)}"
-    if rule.line:
-        return rule.line.replace("{command}", instruction)
-    return f"RUN {instruction}, {_removal(rule)}" if not rule.remove else f"RUN {instruction} && {_removal(rule)}"
+def _saving(pile: _Pile, what: str, line: str, note: str = "", step: str = "") -> Saving:
+    return Saving(what=what, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
 
 
-def _removal(rule: Rule) -> str:
-    """Return the command that removes the files in the step which makes them."""
-    if rule.remove:
-        return rule.remove if rule.remove.startswith("find ") else f"rm -rf {rule.remove}"
-    return "without the packages nvidia-*" if rule.key == "cuda" else rule.line
+def _add_covered(pile: _Pile, file: LayerFile) -> None:
+    entry, above = file.entry, file.replacement
+    pile.add(_place(entry.path), entry.size)
+    pile.places[f"/{file.covering}"] += entry.size
+    if above is not None and (above.uid, above.gid) != (entry.uid, entry.gid):
+        pile.owners.add(f"{above.uid}:{above.gid}")
+    if above is not None and above.mode != entry.mode:
+        pile.modes.add(f"{above.mode:o}")
 
 
-def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: bool, pile: _Pile) -> Saving:
-    first, second = steps[layer], steps[above]
+def _of_covered(step: Step, later: Step, kind: str, pile: _Pile, *, same: bool) -> Saving:
     if kind == REMOVED:
-        title = "files that a later step removes"
-        match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
-        line = f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else f"{_cut(first)}, without them"
-        if match and not later:
-            line = f"RUN {_cut(match[2])} && rm -rf {' '.join(place for place, _ in pile.examples)}"
-        note = f"they are removed by {_cut(second)}"
+        title, note = "files that a later step removes", f"they are removed by {cut(later.text)}"
+        line = advice.of_removed(step, later, [place for place, _ in pile.examples], pile.largest)
+        if line.startswith(".dockerignore"):
+            note += ", which is not needed then"
     elif same:
         title = "files whose owner or mode a later step changes"
-        line = re.sub(r"^(COPY|ADD)\b", r"\1 --chown=USER --chmod=MODE", _cut(first))
-        line = line if line != _cut(first) else f"{_cut(first)} && chown, in the same step"
-        note = f"the layer of {_cut(second)} contains all of them again"
+        note = f"the layer of {cut(later.text)} contains all of them again"
+        line = advice.of_owner(step, later, pile.owners, pile.modes)
     else:
-        title = "files that a later step writes again"
-        match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
-        line = f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else f"{_cut(second)}, without the first"
-        note = f"they are written again by {_cut(second)}"
-    return Saving(
-        what=title, size=pile.size, files=pile.files, step=first, line=line, note=note, examples=pile.examples
-    )
+        title, note = "files that a later step writes again", f"they are written again by {cut(later.text)}"
+        line = advice.of_replaced(step, later)
+    return _saving(pile, title, line, note, step.text)
 
 
-def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
-    """Return files with the same content under several paths, in two rows: certain duplicates, and probable ones."""
-    piles: dict[bool, tuple[_Pile, list[tuple[int, str, str]]]] = {True: (_Pile(), []), False: (_Pile(), [])}
+def _twice(steps: Sequence[Step], groups: Iterable[list[LayerFile]]) -> list[Saving]:
+    """Return files with the same content under several paths: a row for each step that makes one again, in which they
+    are certain duplicates, or probable ones.
+    """
+    piles: dict[tuple[bool, int, bool], _Pile] = defaultdict(_Pile)
+    originals: dict[str, str] = {}
     for files in groups:
         if len(files) < 2:
             continue
-        first, *others = sorted(files, key=lambda file: (len(file.entry.path), file.entry.path))
-        pile, pairs = piles[bool(first.entry.digest)]
+        first, *others = sorted(files, key=lambda file: (file.layer, len(file.entry.path), file.entry.path))
         for other in others:
-            pile.add(_place(other.entry.path), other.entry.size)
-            pairs.append((other.entry.size, first.entry.path, other.entry.path))
+            path, size = f"/{other.entry.path}", other.entry.size
+            pile = piles[bool(first.entry.digest), other.layer, first.layer == other.layer]
+            pile.add(_place(other.entry.path), size)
+            pile.places[path] += size
+            originals[path] = f"/{first.entry.path}"
     rows: list[Saving] = []
-    for is_certain, (pile, pairs) in piles.items():
-        if not pairs:
-            continue
-        _, original, other = max(pairs)
-        rows.append(
-            Saving(
-                what="duplicate files" if is_certain else "files that are probably duplicates",
-                size=pile.size,
-                files=pile.files,
-                step="",
-                line=f"RUN ln -f /{original} /{other}",
-                note="in the step that makes the second" if is_certain else "their names and sizes are equal",
-                examples=pile.examples,
-            )
-        )
+    for (is_certain, layer, same_layer), pile in piles.items():
+        paths, step = pile.largest[:_EXAMPLES], steps[layer]
+        line = advice.of_duplicates(step, [(originals[path], path) for path in paths], same_layer=same_layer)
+        notes = [] if is_certain else ["their names and sizes are equal"]
+        if step.sources:
+            notes.append(advice.left_out(step, paths))
+        if pile.files > len(paths):
+            notes.append(f"the line is about the largest, and {pile.files - len(paths):,} more are like them")
+        title = "duplicate files" if is_certain else "files that are probably duplicates"
+        rows.append(_saving(pile, title, line, "; ".join(notes), step.text))
     return rows
 
 
-def _of_blas(files: list[LayerFile]) -> list[Saving]:
-    """Return all linear algebra libraries except the largest."""
+def _of_blas(steps: Sequence[Step], files: list[LayerFile], packages: set[str]) -> list[Saving]:
+    """Return all linear algebra libraries except the largest; except those of wheels, which use no other."""
     if len(files) < 2:
         return []
-    largest, *others = sorted(files, key=lambda file: -file.entry.size)
+    largest_first = sorted(files, key=lambda file: (-file.entry.size, file.entry.path))
+    others = [file for file in largest_first if DEBIAN_BLAS.match(file.entry.path)]
+    debian = others if len(others) < len(files) else others[1:]
     pile = _Pile()
-    for file in others:
+    for file in debian or largest_first[1:]:
         pile.add(f"/{file.entry.path}", file.entry.size)
-    return [
-        Saving(
-            what=f"{len(files)} libraries of linear algebra (BLAS)",
-            size=pile.size,
-            files=pile.files,
-            step="",
-            line="RUN micromamba install --yes numpy scipy 'libblas=*=*openblas'",
-            note=f"wheels contain their own; conda and Debian share one, such as /{largest.entry.path}",
-            examples=pile.examples,
-        )
-    ]
+    title = f"{len(files)} libraries of linear algebra (BLAS)"
+    if debian:
+        step = steps[debian[0].layer]
+        names = sorted({match[1] for file in debian if (match := DEBIAN_BLAS.match(file.entry.path))})
+        line = advice.of_packages(step, [f"lib{name.replace('-', '0-', 1)}" for name in names])
+        return [_saving(pile, title, line, "wheels contain their own, and use no other", step.text)]
+    names = [name for name in ("numpy", "scipy") if name in packages] or ["numpy"]
+    line = f"RUN micromamba install --yes {' '.join(names)} 'libblas=*=*openblas'"
+    return [_saving(pile, title, line, "wheels contain their own; packages of conda share one")]
 
 
 def _place(path: str) -> str:
@@ -246,7 +258,3 @@ def _place(path: str) -> str:
     if match := _SITE.match(path):
         return f"/{match[0]}"
     return "/" + "/".join(path.split("/")[:-1][:4])
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"
