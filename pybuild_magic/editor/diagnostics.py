@@ -47,13 +47,13 @@ class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def diagnostics(cell: str, names: Mapping[str, object] | None = None) -> list[Diagnostic]:
-    """Return the faults of a cell, by line; [] for a cell that is not a build.
+    """Return the faults of a cell, by line; [] for a cell that is not a build, or is a script.
 
     Base images are those of the store: no registry is asked, and nothing is assumed about an image that is missing.
     `names` are the variables from which the line may take its context.
     """
     build_cell = read_cell(cell)
-    if build_cell is None or build_cell.magic != "%%build" or not read_draft(build_cell.body):
+    if build_cell is None or build_cell.magic != "%%build" or build_cell.is_script or not read_draft(build_cell.body):
         return []
     return _Diagnosis(cell, build_cell, names or {}).run()
 
@@ -80,6 +80,8 @@ class _Diagnosis:
             words = split_words(self._cell.line)
         except ValueError:
             return BuildOptions()  # an unclosed quote
+        if words[:1] == ["lock"]:
+            words = words[1:]
         try:
             return parse_words(words, dockerfile=self._cell.body, environ={})
         except BuildError as error:
