@@ -11,8 +11,7 @@ from ..oci import reference
 from ..oci.config import ImageConfig
 from ..store import resolve
 from ..store.tree import Tree
-
-_PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
+from .find import SEARCHED, find_program
 
 
 def dockerfile_with_ipykernel(image: str, tree: Tree, config: ImageConfig) -> str:
@@ -21,16 +20,10 @@ def dockerfile_with_ipykernel(image: str, tree: Tree, config: ImageConfig) -> st
     That is conda, pip, or the packages of Debian and Alpine; USER is preserved. Raises UsageError for an image without
     Python, or without a suitable package manager.
     """
-    places = config.config.search_path or _PLACES
+    places = config.config.search_path or SEARCHED
 
     def program(*names: str) -> str:
-        """Return the first of the programs found on PATH, directory by directory."""
-        for place in places:
-            for name in names:
-                entry = tree.get(resolve(tree, f"{place}/{name}"))
-                if entry is not None and entry.is_file:
-                    return f"{place}/{name}"
-        return ""
+        return find_program(tree, places, *names)
 
     python, pip, conda = program("python3", "python"), program("pip3", "pip"), program("mamba", "conda")
     owned = python.startswith(("/usr/bin/", "/bin/"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -15,6 +15,8 @@ from ..run import RunImage
 from ..store import resolve
 from ..store.tree import Tree
 
+SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
+"""Where programs are looked for in an image without PATH."""
 _KERNELS = "share/jupyter/kernels"
 _LARGEST = 64 << 10
 """The most bytes of a kernel.json or a picture that are read."""
@@ -62,7 +64,7 @@ def kernels_of(tree: Tree, config: ImageConfig, home: str = "") -> tuple[ImageKe
         where = resolve(tree, f"{prefix}/{_KERNELS}")
         for entry in tree.children(where):
             name = entry.path.rpartition("/")[2].lower()
-            kernel = _read(tree, prefix, f"{where}/{name}", name)
+            kernel = _read(tree, config, prefix, f"{where}/{name}", name)
             if kernel is not None:
                 kernels.setdefault(name, kernel)
     return tuple(kernels.values())
@@ -92,6 +94,16 @@ def choose_kernel(kernels: tuple[ImageKernel, ...], name: str, image: str) -> Im
     )
 
 
+def find_program(tree: Tree, places: Sequence[str], *names: str) -> str:
+    """Return the path of the first of the programs that is in one of the places, place by place; "" for none."""
+    for place in places:
+        for name in names:
+            entry = tree.get(resolve(tree, f"{place}/{name}"))
+            if entry is not None and entry.is_file:
+                return f"{place}/{name}"
+    return ""
+
+
 def _prefixes(config: ImageConfig, home: str) -> Iterator[str]:
     """Yield the directories that may contain kernelspecs: the user's, those beside PATH's programs, and the
     system's.
@@ -102,7 +114,7 @@ def _prefixes(config: ImageConfig, home: str) -> Iterator[str]:
     yield from dict.fromkeys((*prefixes, "/usr/local", "/usr"))
 
 
-def _read(tree: Tree, prefix: str, path: str, name: str) -> ImageKernel | None:
+def _read(tree: Tree, config: ImageConfig, prefix: str, path: str, name: str) -> ImageKernel | None:
     text = _content(tree, f"{path}/kernel.json")
     try:
         document = msgspec.json.decode(text, type=_Document)
@@ -111,8 +123,10 @@ def _read(tree: Tree, prefix: str, path: str, name: str) -> ImageKernel | None:
     words = [word.replace("{resource_dir}", f"/{path}").replace("{prefix}", prefix or "/") for word in document.argv]
     if not words or not re.fullmatch(r"[a-z0-9._-]+", name) or any("\0" in word for word in words):
         return None
-    if _PYTHON.fullmatch(words[0]) and tree.get(resolve(tree, f"{prefix}/bin/{words[0]}")) is not None:
-        words[0] = f"{prefix}/bin/{words[0]}"  # the prefix with which the kernelspec was installed
+    if _PYTHON.fullmatch(words[0]):
+        # Jupyter means its own Python by this name: that of the prefix, or of a system which calls it python3 alone.
+        places = (f"{prefix}/bin", *(config.config.search_path or SEARCHED))
+        words[0] = find_program(tree, places, words[0], "python3") or words[0]
     pictures = {picture: _content(tree, f"{path}/{picture}") for picture in _PICTURES}
     return ImageKernel(
         name=name,

@@ -87,6 +87,26 @@ def test_a_program_of_an_environment_is_started_from_there() -> None:
 
 
 @pytest.mark.parametrize(
+    ("programs", "word", "path"),
+    [
+        (["usr/bin/python3"], "python", "/usr/bin/python3"),  # as Debian's
+        (["opt/env/bin/python3", "usr/bin/python"], "python", "/opt/env/bin/python3"),
+        (["usr/bin/python", "usr/bin/python3"], "python", "/usr/bin/python"),
+        (["usr/bin/python3", "usr/bin/python3.12"], "python3.12", "/usr/bin/python3.12"),
+        ([], "python", "python"),
+        (["usr/bin/python3"], "pypy", "pypy"),
+    ],
+)
+def test_python_is_the_one_that_jupyter_in_the_image_would_take(programs: list[str], word: str, path: str) -> None:
+    from pybuild_magic.kernels.find import image_kernels
+
+    image(spec(PYTHON | {"argv": [word, "{connection_file}"]}) | dict.fromkeys(programs, ""))
+    with embedded_builder().store.lease():
+        (found,) = image_kernels(find_image("app:1"))
+    assert found.argv == (path, "{connection_file}")
+
+
+@pytest.mark.parametrize(
     "document",
     ["no JSON", "[]", '{"argv": []}', '{"argv": [1]}', '{"argv": ["a\\u0000b"]}', '{"argv": ["a"]}' + " " * 70_000],
 )
