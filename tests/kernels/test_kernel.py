@@ -22,6 +22,10 @@ from .conftest import DOCKERFILE, IMAGE, NAME, WITH_KERNEL, left_behind, running
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+RESTARTS = 20
+PASSING = ("ingest", "leases", "locks", "runs", "trash", "work")
+"""Directories of the store whose files belong to what is running."""
+
 
 def until(condition: Callable[[], bool]) -> bool:
     """Whether something comes true in a minute."""
@@ -168,6 +172,23 @@ def test_nothing_is_left_of_a_killed_kernel(place: Path, number: int) -> None:
         else:  # the kernel itself, inside of the image
             notebook.client.execute("import os; os.kill(os.getpid(), 9)")
         assert until(lambda: not notebook.manager.is_alive())
+    assert_nothing_left(place)
+
+
+def test_many_restarts_keep_one_kernel_and_leave_nothing_in_the_store(place: Path) -> None:
+    def there() -> list[str]:
+        """What is there of kernels, and how many files the store has in its directories of what is passing."""
+        passing = [path for name in PASSING for path in (place / "store" / name).iterdir()]
+        return [*left_behind(place), f"{len(passing)} files"]
+
+    with running() as notebook:
+        before = there()
+        for number in range(RESTARTS):
+            notebook.run(f"x = {number}")
+            notebook.manager.restart_kernel()
+            notebook.client.wait_for_ready(timeout=120)
+        assert notebook.run("print(x)") == "NameError"
+        assert until(lambda: len(there()) == len(before) and there()[-1] == before[-1]), there()
     assert_nothing_left(place)
 
 

@@ -54,7 +54,7 @@ RUN useradd --uid 1000 --create-home --shell /bin/bash jovyan && chgrp 0 /home/j
 ENV HOME=/home/jovyan PYTHONDONTWRITEBYTECODE=1
 WORKDIR /home/jovyan
 COPY requirements.txt /tmp/
-RUN --network=host pip install --break-system-packages --no-cache-dir -r /tmp/requirements.txt
+RUN --network=host pip install --break-system-packages --no-cache-dir -r /tmp/requirements.txt ipykernel
 COPY *.whl /tmp/
 RUN pip install --break-system-packages --no-deps --no-index /tmp/*.whl && rm /tmp/*
 

@@ -28,7 +28,7 @@ def main() -> None:
     task = json.load(sys.stdin)
     started = time.monotonic()
     kinds = {"cancel": cancel, "left": left, "run": run, "background": background, "advice": advise, "doctor": doctor}
-    kinds |= {"shared": shared, "home": home}
+    kinds |= {"shared": shared, "home": home, "kernel": kernel}
     answer = kinds.get(task["kind"], build)(task)
     answer.setdefault("seconds", time.monotonic() - started)
     print(json.dumps(answer))
@@ -192,6 +192,72 @@ def background(task: dict) -> dict:
             "left": ", ".join(left),
         }
     }
+
+
+def kernel(task: dict) -> dict:
+    """Start a kernel in an image that has this container's own Jupyter, and use it as a notebook does."""
+    from jupyter_client.manager import KernelManager
+
+    from pybuild_magic.kernels import spec
+
+    before = set(working_directories())
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ |= {f"JUPYTER_{name}_DIR": f"{scratch}/{name}" for name in ("CONFIG", "DATA", "RUNTIME")}
+        work = Path(scratch, "notebooks")
+        work.mkdir()
+        try:
+            common = {"tags": "places-kernel", "build_contexts": {"local": "/usr/local"}, "progress": "none"}
+            pybuild_magic.build(task["dockerfile"], {}, **common)
+            (made,) = spec.install("places-kernel", pybuild_magic.run.RunOptions())
+        except BuildError as error:
+            return failed(error)
+        manager = KernelManager(kernel_name=made.name)
+        manager.start_kernel(cwd=str(work))
+        client = manager.client()
+        client.start_channels()
+
+        def do(code: str) -> str:
+            written = []
+            hook = lambda message: written.append(message["content"].get("text", ""))  # noqa: E731
+            content = client.execute_interactive(code, timeout=60, output_hook=hook)["content"]
+            return "".join(written).strip() or content.get("ename", "")
+
+        try:
+            client.wait_for_ready(timeout=120)
+            cell = do("import os; open('made', 'w').close(); print(os.getuid(), os.environ.get('WHERE'))")
+            asked = client.execute("import time; print('begun'); time.sleep(600)")
+            while client.get_iopub_msg(timeout=60)["msg_type"] != "stream":
+                pass
+            manager.interrupt_kernel()
+            while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != asked:
+                pass
+            manager.restart_kernel()
+            client.wait_for_ready(timeout=120)
+            restarted = do("cell = time")
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel()
+            manager.cleanup_resources()
+        until = time.monotonic() + 5
+        while (still := processes("connection.json")) and time.monotonic() < until:
+            time.sleep(0.02)
+        return {
+            "ran": {
+                "a cell": cell,
+                "written": "mine" if (work / "made").stat().st_uid == os.geteuid() else "not mine",
+                "interrupt": reply["content"]["ename"],
+                "restart": restarted,
+                "processes left": ", ".join(still),
+                "directories left": ", ".join(sorted(set(working_directories()) - before)),
+            }
+        }
+
+
+def working_directories() -> list:
+    """The directories of other processes than this one below the store's `work`."""
+    owners = Path(os.environ["PYBUILD_HOME"], "work").glob("[0-9]*")
+    others = [owner for owner in owners if owner.is_dir() and not owner.name.startswith(f"{os.getpid()}-")]
+    return [str(path) for owner in others for path in owner.iterdir()]
 
 
 def advise(task: dict) -> dict:

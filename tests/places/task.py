@@ -29,10 +29,10 @@ class Task:
     """Only in the places that stand for a rung."""
     kind: str = "build"
     """`build`; `told` (works, or an error says at once that it cannot); `fail` (has to fail); `cancel`; `run` (a
-    process on an image, with `%build run`); `background` (a process that runs on, and is killed); `advice` (about
-    commands that fail, each a file); `shared` (external caches, attestations and locks); `doctor` (tells the truth
-    about RUN, and what to change); `home` (keeps the store small); `left` (looks for anything that the others have left
-    behind)."""
+    process on an image, with `%build run`); `background` (a process that runs on, and is killed); `kernel` (of
+    Jupyter, in an image that has this container's packages, `local`); `advice` (about commands that fail, each a file);
+    `shared` (external caches, attestations and locks); `doctor` (tells the truth about RUN, and what to change); `home`
+    (keeps the store small); `left` (looks for anything that the others have left behind)."""
 
 
 _COPY = """\
@@ -70,6 +70,13 @@ RUN cat /one > /two
 FROM scratch
 COPY --from=work /two /
 COPY --from=work /node_modules /node_modules
+"""
+
+_KERNEL = """\
+FROM places-debian
+COPY --from=local /lib /usr/local/lib
+COPY --from=local /share/jupyter /usr/local/share/jupyter
+ENV WHERE=image
 """
 
 _SUDO = """\
@@ -271,6 +278,20 @@ TASKS = {
                 "left": "",
             },
             kind="background",
+        ),
+        Task(
+            "kernel",
+            "a Jupyter kernel in an image: a cell, interrupt, restart, shutdown, and nothing left",
+            _KERNEL,
+            ran={
+                "a cell": "0 image",
+                "written": "mine",
+                "interrupt": "KeyboardInterrupt",
+                "restart": "NameError",
+                "processes left": "",
+                "directories left": "",
+            },
+            kind="kernel",
         ),
         Task(
             "advice",
