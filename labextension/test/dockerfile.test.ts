@@ -61,6 +61,27 @@ const CASES: [string, string, string[]][] = [
     ],
   ],
   [
+    "a script in Python",
+    "%%build run -d --name visits python\n#!/usr/bin/python3\nfrom sys import argv\n\nprint('COPY', 1)  # all",
+    [
+      "%%build:meta -d:attribute --name:attribute",
+      "#!/usr/bin/python3:comment",
+      "from:keyword sys:variable import:keyword argv:variable",
+      "",
+      "print:builtin 'COPY':string 1:number # all:comment",
+    ],
+  ],
+  [
+    "a script of the shell whose words are no instructions",
+    '%%build run \\\n  busybox\nFROM=1\necho "$FROM" | cat',
+    [
+      "%%build:meta \\:operator",
+      "",
+      "FROM:def =:operator 1:number",
+      'echo:builtin ":string $FROM:def ":string |:operator cat:builtin',
+    ],
+  ],
+  [
     "stages",
     "FROM --platform=$BUILDPLATFORM golang:1.22 AS build\nfrom build",
     [

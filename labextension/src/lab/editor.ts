@@ -8,7 +8,7 @@ import type { Extension, Text } from "@codemirror/state";
 import { EditorView, ViewPlugin, hoverTooltip } from "@codemirror/view";
 import type { Tooltip } from "@codemirror/view";
 import { h } from "../dom";
-import { dockerfile, isBuildCell } from "../components/shared/dockerfile";
+import { dockerfile, isBuildCell, isScriptCell } from "../components/shared/dockerfile";
 import { REFERENCE, helpFor } from "./help";
 
 const DELAY = 400; // milliseconds after the last key until a cell is checked
@@ -93,6 +93,7 @@ function instructionAt(state: EditorState, position: number): string {
 }
 
 const help = hoverTooltip((view, position, side): Tooltip | null => {
+  if (isScriptCell(view.state.sliceDoc(0, 1000))) return null;
   const line = view.state.doc.lineAt(position);
   const words = [...line.text.matchAll(/--[\w-]+|[A-Za-z]+/g)];
   const word = words.find((match) => line.from + match.index <= position && position <= line.from + match.index + match[0].length);

@@ -1,4 +1,5 @@
-// The colours of a Dockerfile, line by line: instructions, flags, variables, heredocs, and the shell or Python in RUN.
+// The colours of a Dockerfile, line by line: instructions, flags, variables, heredocs, and the shell or Python in RUN;
+// and those of a script for `%%build run`.
 
 import { python } from "@codemirror/legacy-modes/mode/python";
 import { shell } from "@codemirror/legacy-modes/mode/shell";
@@ -10,6 +11,7 @@ export const INSTRUCTIONS = new Set(
   ),
 );
 const MAGIC = /^\s*%%build(?=\s|$)/;
+const SCRIPT = /^\s*%%build\s+run(?=\s|$)/;
 const PYTHON = /\bpython[\d.]*\b/;
 const VARIABLE = /^\$(?:\w+|\{[^}]*\})/;
 const HEREDOC = /^<<(-?)(["']?)([A-Za-z_][\w.-]*)\2/;
@@ -24,6 +26,8 @@ interface Heredoc {
 
 export interface State {
   where: "start" | "magic" | "line" | "body";
+  /** Whether what follows the line of the magic is a script for `%%build run`. */
+  script: boolean;
   /** Whether a line like `# escape=` is still a directive: only such lines precede it. */
   directives: boolean;
   escape: string;
@@ -41,12 +45,15 @@ export interface State {
 
 const modes = { shell, python };
 
-/** Return whether the text of a cell is a Dockerfile to build. */
+/** Return whether the text of a cell is a Dockerfile to build, or a script to run. */
 export const isBuildCell = (text: string): boolean => MAGIC.test(text);
+/** Return whether the text of a cell is a script to run. */
+export const isScriptCell = (text: string): boolean => SCRIPT.test(text);
 
 function startState(): State {
   return {
     where: "start",
+    script: false,
     directives: true,
     escape: "\\",
     continued: false,
@@ -68,9 +75,10 @@ function beginLine(stream: StringStream, state: State): void {
   }
   state.inner = null;
   state.quote = "";
-  state.where = state.heredocs.length ? "body" : "start";
+  const isScript = state.where === "magic" && state.script;
+  state.where = isScript || state.heredocs.length ? "body" : "start";
   // The first line of a script may name its interpreter.
-  if (state.where === "body" && state.instruction === "RUN" && /^#!/.test(stream.string)) {
+  if (state.where === "body" && (isScript || state.instruction === "RUN") && /^#!/.test(stream.string)) {
     state.language = PYTHON.test(stream.string) ? "python" : "shell";
   }
 }
@@ -79,7 +87,10 @@ function token(stream: StringStream, state: State): string | null {
   if (stream.sol()) beginLine(stream, state);
   if (state.where === "body") return body(stream, state);
   if (stream.sol()) {
-    if (MAGIC.test(stream.string)) state.where = "magic";
+    if (MAGIC.test(stream.string)) {
+      state.where = "magic";
+      state.script = isScriptCell(stream.string);
+    }
     const rest = stream.string.trimStart();
     // A comment inside an instruction is no part of it, and does not end it.
     if (rest.startsWith("#") && state.where !== "magic") return comment(stream, state, rest);
