@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from jupyter_client.manager import start_new_kernel
@@ -19,7 +20,11 @@ NAMES = ("run", "kernel")
 RUN, SANDBOX, START = 40.0, 15.0, 0.3
 """The targets: milliseconds of a run and of its sandbox, and seconds that a kernel in an image may start later."""
 _RUNS = 20
-_IMAGE, _SPEC = "bench-kernel", "pybuild-bench"
+_IMAGE, _SPEC, _LOCAL = "bench-kernel", "pybuild-bench", "python3"
+_RUNGS = """
+from pybuild_magic.builders import embedded_builder
+print(*(rung.number for rung in embedded_builder().sandbox.rungs() if rung.holds))
+"""
 _DOCKERFILE = """FROM debian-python
 RUN python3 -m venv /opt/env && /opt/env/bin/pip install --no-cache-dir ipykernel=={version}
 ENV PATH=/opt/env/bin:$PATH
@@ -50,11 +55,6 @@ def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path, rounds: 
         yield figure
 
 
-def _median(count: int, once: Callable[[], float]) -> float:
-    once()
-    return statistics.median(once() for _ in range(count))
-
-
 def _run(kernel: Kernel, engine: BuildKit) -> Iterator[Figure]:
     kernel.run(_PREPARE)
     ours, theirs = [], []
@@ -74,14 +74,27 @@ def _kernel(kernel: Kernel, scratch: Path, rounds: int) -> Iterator[Figure]:
     kernel.run(f"import os; os.chdir({str(scratch)!r})")
     version = kernel.run("import ipykernel; print(ipykernel.__version__)").strip()
     kernel.run(f"%%build -q -t {_IMAGE} -\n{_DOCKERFILE.format(version=version)}")
-    kernel.run(f"%build kernel --name {_SPEC} {_IMAGE}")
+    rungs = [int(word) for word in kernel.run(_RUNGS).split()]
+    names = {f"{_SPEC}-{rung}": rung for rung in rungs}
     try:
-        inside = _median(rounds, lambda: _first_cell(_SPEC, scratch))
-        outside = _median(rounds, lambda: _first_cell("python3", scratch))
+        for name, rung in names.items():
+            kernel.run(f"os.environ['PYBUILD_RUNG'] = '{rung}'\n%build kernel --name {name} {_IMAGE}")
+        times: dict[str, list[float]] = {name: [] for name in (_LOCAL, *names)}
+        for name in times:
+            _first_cell(name, scratch)
+        for _ in range(rounds):  # in turns, so that other work on the machine affects all
+            for name, taken in times.items():
+                taken.append(_first_cell(name, scratch))
     finally:
-        kernel.run(f"%build kernel --remove {_SPEC}")
-    note = f"{inside:.2f} s in the image, {outside:.2f} s on the machine, to the first cell"
-    yield Figure("kernel", "a kernel's start in an image, later by", inside - outside, " s", START, note)
+        kernel.run("os.environ.pop('PYBUILD_RUNG', None)")
+        for name in names:
+            kernel.run(f"%build kernel --remove {name}")
+    outside = statistics.median(times[_LOCAL])
+    for name, rung in names.items():
+        inside = statistics.median(times[name])
+        title = f"a kernel's start in an image on rung {rung}, later by"
+        note = f"{inside:.2f} s in the image, {outside:.2f} s on the machine, to the first cell"
+        yield Figure(f"kernel-{rung}", title, inside - outside, " s", START, note)
 
 
 def _first_cell(name: str, where: Path) -> float:
@@ -89,8 +102,9 @@ def _first_cell(name: str, where: Path) -> float:
     # Compiled modules are kept, as in an installation.
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     began = time.monotonic()
-    manager, client = start_new_kernel(kernel_name=name, cwd=str(where), startup_timeout=120, env=env)
-    client.execute_interactive("1", timeout=60)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    manager, client = start_new_kernel(kernel_name=name, cwd=str(where), startup_timeout=120, env=env, **quiet)
+    client.execute_interactive("pass", timeout=60)
     taken = time.monotonic() - began
     client.stop_channels()
     manager.shutdown_kernel(now=True)
