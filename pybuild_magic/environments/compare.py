@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -19,14 +20,20 @@ from ..display.parts import ROOT, section, style, table
 from ..display.terminal import visible
 from ..display.words import plural
 from ..results.contents import Contents
-from ..results.difference import Difference
+from ..results.difference import Difference, FileChange
 from ..results.difference import compare as compare_files
+from ..results.growth import growth_of
 from ..results.opening import stored_image
+from ..store import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK
+from ..summary import FileSummary
 
 _SHOWN = 300
+_LISTED = 100_000
+"""The most files that are given as values."""
 ADDED, REMOVED, NEWER, OLDER, CHANGED = "added", "removed", "newer", "older", "changed"
 _KINDS = {"deb": "Debian", "apk": "Alpine", "rpm": "RPM", "pypi": "Python", "conda": "conda", "npm": "npm", "cran": "R"}
 """Names of the types of package URLs."""
+_TYPES = {FILE: "file", HARDLINK: "file", SYMLINK: "link", CHAR: "device", BLOCK: "device", DIR: "directory"}
 _PIECE = re.compile(r"\d+|[A-Za-z]+|~")
 
 
@@ -69,6 +76,41 @@ class EnvironmentDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         return str(join(_page(self), render_files(self.files)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what differs as values of JSON: all packages and values of the config, and the first 100,000 files.
+
+        Sizes are in bytes; what an image does not have is null.
+        """
+        files = self.files
+        return {
+            "packages": [{**msgspec.to_builtins(change), "change": change.change} for change in self.packages],
+            "same": self.same,
+            "config": msgspec.to_builtins(files.config),
+            "places": [{**msgspec.to_builtins(place), "size": place.size} for place in growth_of(files.files)],
+            "files": [_file(change) for change in files.files[:_LISTED]],
+            "files_total": len(files.files),
+            "layers": {"before": files.layers_before, "after": files.layers_after, "shared": files.shared_layers},
+            "size": {"before": files.size_before, "after": files.size_after},
+            "unread": msgspec.to_builtins(self.unread),
+        }
+
+
+def _file(change: FileChange) -> dict[str, Any]:
+    names = {"A": ADDED, "M": CHANGED, "D": REMOVED}
+    old = change.before if change.kind == "M" else change.file if change.kind == "D" else None
+    new = None if change.kind == "D" else change.file
+    return {
+        "change": names[change.kind],
+        "path": f"/{change.file.path}",
+        "before": None if old is None else _state(old),
+        "after": None if new is None else _state(new),
+    }
+
+
+def _state(file: FileSummary) -> dict[str, Any]:
+    state = {"type": _TYPES.get(file.type, file.type), "mode": f"{file.mode:04o}", "uid": file.uid, "gid": file.gid}
+    return {**state, "size": file.size, **({"link": file.link} if file.link else {})}
 
 
 def compare_images(old: Contents, new: Contents, platform: str = "") -> EnvironmentDifference:

@@ -17,6 +17,7 @@ from ..environments.share import share as texts_for
 from ..environments.slim.opening import ShownSavings
 from ..environments.slim.opening import slim as find
 from ..errors import UsageError
+from ..golang.json import dumps
 from ..images.describe import inspect_image
 from ..oci import reference
 from ..portable import kind_of, user_path
@@ -150,8 +151,21 @@ def share(flags: ParsedFlags) -> Document:
     return Document(tuple((part.title, part.text) for part in texts_for(flags.arguments[0], flags.last("platform"))))
 
 
-@command("diff", "REF REF", takes="two images, the older one first", hint=_LISTED, names=("image",), flags=_PLATFORM)
-def diff(flags: ParsedFlags) -> EnvironmentDifference:
+_FORMAT = Flag("format", Kind.ONE, "FORMAT", "table, or json for all that differs", choices=("table", "json"))
+
+
+@command(
+    "diff",
+    "REF REF",
+    takes="two images, the older one first",
+    hint=_LISTED,
+    names=("image",),
+    flags=(_FORMAT, *_PLATFORM),
+)
+def diff(flags: ParsedFlags) -> EnvironmentDifference | Document:
     """Compare two images: their packages by what installed them, then their configs and files."""
     older, newer = flags.arguments
-    return compare(older, newer, flags.last("platform"))
+    found = compare(older, newer, flags.last("platform"))
+    if flags.last("format") == "json":
+        return Document((("", dumps(found.to_dict(), indent=True).decode()),))
+    return found

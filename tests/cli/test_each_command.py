@@ -33,6 +33,7 @@ LINES: dict[str, tuple[int, str]] = {
     "images": (0, "each:latest"),
     "inspect each": (0, "linux/"),
     "diff busybox each": (0, "/greeting"),
+    "diff --format json busybox each": (0, '"path": "/greeting"'),
     "history": (0, "completed"),
     "du": (0, "reclaimable"),
     "prune": (0, "Freed"),

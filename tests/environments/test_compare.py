@@ -101,6 +101,44 @@ def test_two_versions_of_a_package_in_one_image_are_both_told(store: None) -> No
     assert (change.before, change.after, change.change) == (("1.0",), ("1.0", "2.0"), "changed")
 
 
+def test_files_are_compared_by_path_by_place_and_as_values(store: None) -> None:
+    one = {f"{SITE}/big/{number}.bin": "x" * 1000 for number in range(40)}
+    built("before", {**one, "etc/kept": "a", "etc/gone": "b", "etc/changed": "c"}, "1")
+    files = {**one, f"{SITE}/big/more.bin": "y" * 5000, "etc/kept": "a", "etc/changed": "cc", "opt/new/file": "d"}
+    files |= {f"{SITE}/other/{number}.py": "" for number in range(40)}
+    del files[f"{SITE}/big/0.bin"]
+    built("after", files, "1")
+    found = diff("before", "after")
+    text = repr(found)
+    assert f"  A   +5.00 kB  /{SITE}/big/more.bin\n" in text
+    assert "By size:\n" in text and f"  +4.00 kB  /{SITE}/big (2 paths)" in text
+    page = found._repr_html_()
+    assert f'<td class="pb-num">+4.00 kB</td><td class="pb-text"><code>/{SITE}/big</code>' in page
+    values = json.loads(json.dumps(found.to_dict()))
+    assert values["places"][0] == {"place": f"/{SITE}/big", "before": 1000, "after": 5000, "files": 2, "size": 4000}
+    told = {file["path"]: file for file in values["files"]}
+    assert told["/etc/changed"]["change"] == "changed"
+    assert (told["/etc/changed"]["before"]["size"], told["/etc/changed"]["after"]["size"]) == (1, 2)
+    assert told["/etc/gone"]["after"] is None and told["/etc/gone"]["before"]["type"] == "file"
+    assert told["/opt/new"]["after"]["type"] == "directory" and told["/opt/new"]["before"] is None
+    assert "/etc/kept" not in told
+    assert values["files_total"] == len(values["files"]) == len(found.files)
+
+
+def test_of_many_files_those_are_shown_that_changed_the_most_in_size(store: None) -> None:
+    built("none", {"a": ""}, "1")
+    many = {f"srv/{number:04}": "x" * (number % 7) for number in range(5000)}
+    built("many", {"a": "", **many, "zz/largest": "y" * 99_999}, "1")
+    found = diff("none", "many")
+    lines = repr(found).splitlines()
+    assert lines[2].endswith("/zz/largest")
+    assert "  … 4,703 more" in lines
+    page = found._repr_html_()
+    assert page.count("<code>/srv/") < 310 and len(page) < 100_000
+    assert "5,003 paths, the 300 shown are those whose size changed the most" in page
+    assert len(found.to_dict()["files"]) == 5003
+
+
 @pytest.mark.parametrize(
     ("older", "newer"),
     [

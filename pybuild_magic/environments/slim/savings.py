@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ...results.growth import place_of
 from . import advice
 from .advice import Step, cut, parse_step
 from .covering import REMOVED, LayerFile, SlimLayer, layer_files
@@ -124,7 +125,7 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
         if rule is not None:
             rules[rule.key] = rule
             pile = kinds[rule.key, file.layer]
-            pile.add(_place(path), size)
+            pile.add(place_of(path), size)
             pile.places[place] += size
             pile.roots.add(root)
             pile.uid = entry.uid
@@ -178,7 +179,7 @@ def _saving(pile: _Pile, what: str, line: str, note: str = "", step: str = "") -
 
 def _add_covered(pile: _Pile, file: LayerFile) -> None:
     entry, above = file.entry, file.replacement
-    pile.add(_place(entry.path), entry.size)
+    pile.add(place_of(entry.path), entry.size)
     pile.places[f"/{file.covering}"] += entry.size
     if above is not None and (above.uid, above.gid) != (entry.uid, entry.gid):
         pile.owners.add(f"{above.uid}:{above.gid}")
@@ -215,7 +216,7 @@ def _twice(steps: Sequence[Step], groups: Iterable[list[LayerFile]]) -> list[Sav
         for other in others:
             path, size = f"/{other.entry.path}", other.entry.size
             pile = piles[bool(first.entry.digest), other.layer, first.layer == other.layer]
-            pile.add(_place(other.entry.path), size)
+            pile.add(place_of(other.entry.path), size)
             pile.places[path] += size
             originals[path] = f"/{first.entry.path}"
     rows: list[Saving] = []
@@ -251,10 +252,3 @@ def _of_blas(steps: Sequence[Step], files: list[LayerFile], packages: set[str]) 
     names = [name for name in ("numpy", "scipy") if name in packages] or ["numpy"]
     line = f"RUN micromamba install --yes {' '.join(names)} 'libblas=*=*openblas'"
     return [_saving(pile, title, line, "wheels contain their own; packages of conda share one")]
-
-
-def _place(path: str) -> str:
-    """Return the label of a file: its package, or its directory."""
-    if match := _SITE.match(path):
-        return f"/{match[0]}"
-    return "/" + "/".join(path.split("/")[:-1][:4])
