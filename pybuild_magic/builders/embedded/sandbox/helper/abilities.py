@@ -6,11 +6,11 @@ import ctypes
 import errno
 import marshal
 import os
-import signal
 import stat
 import struct
 
 from . import idmap, linux
+from .light import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import sys
 
 from . import execute, linux, restrict, signals, terminal, traced
+from .light import signal, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

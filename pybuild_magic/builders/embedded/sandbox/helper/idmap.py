@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 
 from . import linux, security
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 CAP_SETUID_BIT, CAP_SYS_ADMIN_BIT = 7, 21
 
@@ -55,22 +50,19 @@ def become(rung: int, limit: int = 0) -> Identity:
     unmapped = ""
     if rung == ONE_ID:
         unmapped = "PYBUILD_RUNG is 3"
-        with _fewer_processes(limit):
-            _enter_user_namespace(unmapped)
+        _enter_limited(limit, unmapped)
     elif os.geteuid() != 0 or not _has_capability(CAP_SYS_ADMIN_BIT):
-        with _fewer_processes(limit):
-            unmapped = _enter_user_namespace()
+        unmapped = _enter_limited(limit)
     return Identity(unmapped, masked=rung == MASKED)
 
 
-@contextlib.contextmanager
-def _fewer_processes(limit: int) -> Generator[None]:
-    """Lower RLIMIT_NPROC while a user namespace is created, which takes it as the limit for all processes in it."""
+def _enter_limited(limit: int, unmapped: str = "") -> str:
+    """Enter a user namespace with a lowered RLIMIT_NPROC, which it takes as the limit for all processes in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     if limit and (soft < 0 or limit < soft):
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, hard))
     try:
-        yield
+        return _enter_user_namespace(unmapped)
     finally:
         resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from . import linux
+from .light import signal
 
 FORWARDED = (
     signal.SIGHUP,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import signal
 import struct
 import time
+
+from .light import signal
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import array
 import errno
-import socket
+import struct
 import time
+
+from .light import socket
 
 MAX_MESSAGE = 1 << 16
 _MAX_FDS = 8
+_FD = struct.Struct("i")
 
 
 def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
     """Send a message with descriptors, waiting until earlier messages leave room for them."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
     while True:
         try:
             sock.sendmsg([message], ancillary)
@@ -26,13 +28,13 @@ def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """Return one message with its descriptors; b"" when the other side has closed the connection."""
-    fds = array.array("i")
+    fds: list[int] = []
     try:
         message, ancillary, _, _ = sock.recvmsg(
-            MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+            MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * _FD.size), socket.MSG_CMSG_CLOEXEC
         )
     except ConnectionResetError:  # it was killed before it had read all messages
         return b"", []
     for _, _, data in ancillary:
-        fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return message, list(fds)
+        fds += [fd for (fd,) in _FD.iter_unpack(data[: len(data) - len(data) % _FD.size])]
+    return message, fds

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import stat
 
 from . import execute, linux, traced
 from .container import cwd_owner
 from .inside import Root, clean
+from .light import signal
 from .restrict import set_limits
 from .signals import children
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
 
 from . import linux, security
 from .container import Container, cwd_owner, has_cgroup2, tmpfs_options
 from .init import FORWARDED
 from .inside import PathError, Root, clean
+from .light import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

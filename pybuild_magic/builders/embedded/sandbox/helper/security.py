@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import struct
 
@@ -136,6 +135,9 @@ _CALL_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
 _X32 = 0x4000_0000
+_LAST: list[int] = []
+_PROGRAM: list[bytes] = []
+"""What the two functions below have found out, here and for all forked processes."""
 _AF_VSOCK = 40
 """Sockets between the machine and a virtual machine, which no network namespace isolates."""
 
@@ -156,11 +158,12 @@ def drop_capabilities(allowance: dict[str, int]) -> int:
     return mask
 
 
-@functools.cache
 def last_capability() -> int:
     """Return the number of the last capability that this Linux knows."""
-    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-        return int(file.read())
+    if not _LAST:
+        with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
+            _LAST.append(int(file.read()))
+    return _LAST[0]
 
 
 def drop_rights() -> None:
@@ -179,9 +182,14 @@ def filter_calls() -> None:
         linux.set_seccomp(program)
 
 
-@functools.cache
 def filter_program() -> bytes:
     """Return the BPF program: an array of `struct sock_filter`, 8 bytes each."""
+    if not _PROGRAM:
+        _PROGRAM.append(_make_program())
+    return _PROGRAM[0]
+
+
+def _make_program() -> bytes:
     architectures = _ARCHITECTURES.get(os.uname().machine)
     if not architectures:
         return b""

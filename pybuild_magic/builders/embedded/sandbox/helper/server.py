@@ -10,10 +10,9 @@ from __future__ import annotations
 import marshal
 import os
 import select
-import signal
-import socket
 
 from . import idmap, linux, probes, runtime, security, signals
+from .light import signal, socket
 from .messages import MAX_MESSAGE, receive
 from .spare import Spare
 from .worker import IGNORED, Job, reason
@@ -160,14 +159,15 @@ class Server:
         """Return a process for a future job; None when that is impossible, which the job itself will report."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.next_name()
-        with theirs:
-            try:
-                pid = linux.clone(linux.CLONE_NEWPID if contained else 0)
-            except OSError:
-                ours.close()
-                return None
+        try:
+            pid = linux.clone(linux.CLONE_NEWPID if contained else 0)
             if pid == 0:
                 Job(self).wait(theirs, contained=contained)
+        except OSError:
+            ours.close()
+            return None
+        finally:
+            theirs.close()
         return Spare(self.name, pid, ours)
 
     def next_name(self) -> None:

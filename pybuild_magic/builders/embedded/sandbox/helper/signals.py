@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
+
+from .light import signal
 
 
 def deliver(pid: int, order: str, number: int, *, below: bool, first: bool) -> bool:

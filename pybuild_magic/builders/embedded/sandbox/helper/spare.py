@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 
+from .light import signal, socket
 from .messages import send
 
 

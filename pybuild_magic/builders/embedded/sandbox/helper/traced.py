@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 
 from . import devices, execute, terminal
 from .container import write_file
 from .inside import INSIDE, clean
+from .light import socket
 from .linux import open_in
 from .messages import send
 from .owners import AS_ON_DISK, Owner, read_beside, read_extracted, write

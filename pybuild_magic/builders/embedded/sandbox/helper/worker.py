@@ -6,8 +6,6 @@ import errno
 import marshal
 import os
 import select
-import signal
-import socket
 
 from . import (
     changes,
@@ -24,6 +22,7 @@ from . import (
     traced,
 )
 from .ground import Ground
+from .light import signal, socket
 from .messages import receive, send
 from .sender import Sender
 
@@ -142,7 +141,7 @@ class Job:
         ours, theirs = socket.socketpair()
         program = os.open(job["keeper"], os.O_RDONLY | os.O_CLOEXEC)
         if pid := linux.clone(linux.CLONE_NEWPID):
-            ours.set_inheritable(True)
+            os.set_inheritable(ours.fileno(), True)
             words = [job["keeper"], "--process", str(pid), "--channel", str(ours.fileno()), "--owners", job["owners"]]
             words += ["--upper", job["upper"]] if job["upper"] else []
             words += ["--init"] if job["init"] else []
