@@ -1,4 +1,4 @@
-"""Deletion of a step's remains while the next step's process runs."""
+"""The end of a step's remains, beside the next step: files are deleted, and images unmounted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ....errors import StoreError
+from .process import close_all
 
 
 class Leftovers:
@@ -30,18 +31,27 @@ class Leftovers:
             if not self._paths:
                 return
             paths, self._paths = self._paths, []
-            thread = threading.Thread(target=self._delete, args=(paths,), name="pybuild-leftovers", daemon=True)
-            self._threads = [other for other in self._threads if other.is_alive()]
-            thread.start()
-            self._threads.append(thread)
+            self._begin(lambda: self._delete(paths))
+
+    def close(self, fds: list[int]) -> None:
+        """Close the last descriptors of images in the background: Linux forgets the image, file by file."""
+        if fds:
+            with self._lock:
+                self._begin(lambda: close_all(fds))
 
     def wait(self) -> None:
-        """Delete everything added, and wait until that is done."""
+        """Delete everything added, and wait until that is done, and descriptors are closed."""
         self.start()
         with self._lock:
             threads, self._threads = self._threads, []
         for thread in threads:
             thread.join()
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name="pybuild-leftovers", daemon=True)
+        self._threads = [other for other in self._threads if other.is_alive()]
+        thread.start()
+        self._threads.append(thread)
 
     def _delete(self, paths: list[Path]) -> None:
         for path in paths:

@@ -269,7 +269,7 @@ class Sandbox:
         except BaseException:
             self.discard(outcome)
             raise
-        _close(outcome)
+        self._leftovers.close(_images(outcome))
         if self.overlay and not self.rootfs.has_layer(layer):
             aside = outcome.work.with_name(f"{outcome.work.name}.tmp")
             self._leftovers.add((outcome.work / "tmp").rename(aside))
@@ -290,7 +290,7 @@ class Sandbox:
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop the changes of a process."""
-        _close(outcome)
+        close_all(_images(outcome))
         self.remove(outcome.work)
 
     def remove(self, path: Path) -> None:
@@ -358,9 +358,13 @@ class Sandbox:
         raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
 
 
-def _close(outcome: RunOutcome) -> None:
+def _images(outcome: RunOutcome) -> list[int]:
+    """Take the descriptors of images from an outcome, to close them."""
+    taken: list[int] = []
     for changes in (outcome, *outcome.outputs.values()):
-        close_all(changes.images)
+        taken += changes.images
+        changes.images.clear()
+    return taken
 
 
 def _shown(stack: list[str], seen: Iterator[int]) -> tuple[list[int], tuple[str, ...]]:
