@@ -101,6 +101,7 @@ class Base:
     def mount_shm(self, target: int) -> None:
         """Mount POSIX shared memory of the requested size."""
         os.fchdir(target)
+        os.chmod(".", 0o1777)  # runc, which mounts its own, takes the mode of the directory for it
         linux.mount("shm", ".", "tmpfs", QUIET, f"mode=1777,size={self.form.shm_size}")
 
     def mount_mqueue(self, target: int) -> None:
