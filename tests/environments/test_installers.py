@@ -96,6 +96,22 @@ def test_uv_installs_what_is_locked(
     assert contents(freeze(paths=[str(site)], name="by-uv", base=DEBIAN, lock="pylock.toml")) == contents(frozen)
 
 
+def test_uv_fetches_only_what_is_new(
+    home: None, site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    put_installer(index, "uv", tmp_path)
+    for name in ("first", "second"):
+        install(name, "1.0", installer="uv")
+        index.add(name, "1.0")
+        frozen = freeze(paths=[str(site)], name="by-uv", base=DEBIAN)
+        assert "--mount=type=cache,target=/root/.cache/uv" in frozen.dockerfile
+        asked = len(index.asked)
+        build(**frozen.arguments, progress="quiet")
+        fetched = {path for path in index.asked[asked:] if path.startswith("/files/")}
+    assert fetched == {"/files/second-1.0-py3-none-any.whl"}
+
+
 def test_sources_and_repositories_are_built_in_a_stage_of_their_own(
     home: None, site: Path, install: Install, index: LocalIndex, tmp_path: Path
 ) -> None:
