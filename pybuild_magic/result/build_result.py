@@ -93,10 +93,13 @@ class BuildResult:
 
     @property
     def image_id(self) -> str:
-        """The content of `--iidfile`: the digest of the config, or "" without an image."""
-        manifests = self._summary.image.manifests if self._summary.image else ()
-        own = manifests[0].config_digest if manifests else ""
-        return str(self.metadata.get("containerimage.config.digest") or own)
+        """The content of `--iidfile`: the digest of the config, or of the index if there is one; "" if no image."""
+        image = self._summary.image
+        own = (
+            (image.digest if image.is_index else image.manifests[0].config_digest) if image and image.manifests else ""
+        )
+        digest = self.metadata.get("containerimage.config.digest") or self.metadata.get("containerimage.digest")
+        return str(digest or own)
 
     @property
     def outputs(self) -> tuple[OutputSummary, ...]:

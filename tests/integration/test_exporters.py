@@ -268,6 +268,20 @@ def test_files_for_scripts_say_what_was_built(home: Home, tmp_path: Path) -> Non
     assert named["image.name"] == "docker.io/a/b:1"
 
 
+@pytest.mark.parametrize("flags", [{"platforms": "linux/amd64,linux/arm64"}, {"provenance": "mode=max"}], ids=str)
+def test_the_id_of_an_image_with_an_index_is_that_of_the_index(
+    home: Home, tmp_path: Path, engine: Engine, flags: dict[str, str]
+) -> None:
+    iid, archive = tmp_path / "iid", tmp_path / "x.tar"
+    output, text = f"type=oci,dest={archive}", "FROM scratch\nCOPY <<E /f\nf\nE\n"
+    result = home.build(text, outputs=output, iidfile=iid, **flags)
+    index = open_images(archive).index().manifests[0].digest
+    assert iid.read_text() == result.image_id == result.metadata["containerimage.digest"] == index
+    words = [f"--{name.removesuffix('s')}={value}" for name, value in flags.items()]
+    engine.buildx_build(None, *words, f"--output={output}", "--iidfile", iid, dockerfile=text)
+    assert iid.read_text() == open_images(archive).index().manifests[0].digest
+
+
 def test_an_archive_can_be_written_over_the_one_before(home: Home, tmp_path: Path) -> None:
     dest = tmp_path / "x.tar"
     for text in ("one", "two"):
