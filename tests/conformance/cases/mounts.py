@@ -144,7 +144,6 @@ case(
 case(
     "ssh_absent",
     "FROM busybox\nRUN --mount=type=ssh echo [$SSH_AUTH_SOCK] > /g\n",
-    note="An agent without an id has none in BuildKit's LLB, and is called default in ours",
 )
 case("ssh_required", "FROM busybox\nRUN --mount=type=ssh,required true\n")
 case(
