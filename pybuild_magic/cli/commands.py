@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -25,7 +26,11 @@ def _answer(name: str, words: Sequence[str]) -> int:
     """Return a command that prints the answer of a `%build` command."""
     from ..notebook.commands import COMMANDS
 
-    if text := reword(repr(COMMANDS[name](words))):
+    answer = COMMANDS[name](words)
+    if getattr(answer, "verbatim", False):
+        shown = repr(answer) if sys.stdout.isatty() else "".join(text for _, text in answer.parts)
+        print(shown, end="" if not sys.stdout.isatty() else "\n")
+    elif text := reword(repr(answer)):
         print(text)
     return 0
 

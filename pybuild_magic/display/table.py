@@ -149,6 +149,8 @@ class Document(msgspec.Struct, frozen=True):
     parts: tuple[tuple[str, str], ...]
     exit_code: int = 0
     """Of a command that prints it."""
+    verbatim: bool = False
+    """Whether a program may want every byte, such as those of a manifest, which have a digest."""
 
     def __repr__(self) -> str:
         return visible_lines("\n\n".join(f"{title}\n{text}" if title else text for title, text in self.parts))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pybuild_magic
+from pybuild_magic.cli import main as run_command
 from pybuild_magic.errors import BuildError
 from pybuild_magic.notebook.commands import images
 from pybuild_magic.notebook.imagetools_command import imagetools
@@ -62,6 +63,111 @@ def test_more_is_added_and_the_store_has_indexes_too(names: list[str]) -> None:
     assert "here" in repr(images([]))
 
 
+@pytest.fixture(scope="module")
+def built(engine: Engine, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A repository with images of BuildKit's: `two` platforms with provenance, `one` of them, Docker's `old` format."""
+    repository = f"{registry.host}/tools/{uuid.uuid4().hex}"
+    context = tmp_path_factory.mktemp("context")
+    (context / "f").write_text("f")
+    text = "FROM scratch\nCOPY f /\nENV A=b\nEXPOSE 80\nLABEL c=d\n"
+    for tag, flags in {
+        "two": ("--platform=linux/amd64,linux/arm64", "--provenance=mode=max", "--push"),
+        "one": ("--platform=linux/amd64", "--provenance=mode=max", "--push"),
+        "old": ("--platform=linux/arm/v7", "--provenance=false", "--output=type=image,push=true,oci-mediatypes=false"),
+    }.items():
+        engine.buildx_build(context, "-t", f"{repository}:{tag}", *flags, dockerfile=text)
+    return repository
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PYBUILD_HOME", str(tmp_path / "home"))
+    close_builder()
+    yield
+    close_builder()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ":one :old",
+        ":two :one :one",
+        ":old",
+        "--prefer-index=false :old",
+        "--prefer-index=false :two",
+        "--annotation index:a=b --annotation manifest-descriptor:c=d :two",
+        "--annotation manifest-descriptor[linux/arm64],index:c=d=e :two",
+        "--platform linux/arm64 :two",
+        "-p linux/arm64,linux/arm/v7 :two :old",
+        "-p linux/amd64 -p linux/arm64 :two",
+        "-t :new DIGEST",
+        "-t :new -f FILE :two",
+    ],
+)
+@pytest.mark.usefixtures("home")
+def test_a_new_index_is_buildx_to_the_byte(words: str, built: str, engine: Engine, tmp_path: Path) -> None:
+    entry = json.loads(engine.docker("buildx", "imagetools", "inspect", "--raw", f"{built}:two").stdout)["manifests"][1]
+    described = {
+        "digest": entry["digest"],
+        "annotations": {"a": "b"},
+        "platform": {"os": "linux", "architecture": "386"},
+    }
+    file = tmp_path / "descriptor.json"
+    file.write_text(json.dumps(described))
+    line = words.replace("DIGEST", entry["digest"]).replace("FILE", str(file)).split()
+    theirs, ours = ([kind + built + word if word[0] == ":" else word for word in line] for kind in ("", "docker://"))
+    expected = engine.docker("buildx", "imagetools", "create", "--dry-run", *theirs).stdout
+    shown = imagetools(["create", "--dry-run", *ours])
+    assert f"{shown!r}\n" == expected
+    names = (f"{built}:a", f"{built}:b") if "-t" in line else (f"{built}/new:a", f"{built}/other:latest")
+    imagetools(["create", *(word for name in names for word in ("-t", f"docker://{name}")), *ours])
+    for name in names:
+        assert engine.docker("buildx", "imagetools", "inspect", "--raw", name).stdout == expected.removesuffix("\n")
+
+
+@pytest.mark.parametrize("tag", ["two", "one", "old"])
+@pytest.mark.usefixtures("home")
+def test_an_inspection_prints_the_bytes_of_buildx(
+    tag: str, built: str, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    templates = [f"{{{{json .{name}}}}}" for name in ("", "Manifest", "Image", "Provenance", "SBOM")]
+    templates.append("{{.Name}}{{- /* no room */ -}} !")
+    if tag == "two":
+        templates.append('{{json (index .Image "linux/arm64")}}')
+        templates.append('{{ (index .Provenance "linux/arm64").SLSA.buildType }}')
+    else:
+        templates.append("{{.Image.OS}} {{.Image.Config.Env}} {{.Image.RootFS.DiffIDs | json}}")
+    for words in (["--raw"], *(["--format", template] for template in templates)):
+        expected = engine.docker("buildx", "imagetools", "inspect", *words, f"{built}:{tag}").stdout
+        assert run_command(["imagetools", "inspect", *words, f"{built}:{tag}"]) == 0
+        assert capsys.readouterr().out == expected, words
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{.Nope}}", "There is no Nope in the document. It has name, manifest, image, Provenance, SBOM."),
+        ("{{.Image.Config.Nope}}", "There is no Nope in .Image.Config."),
+        ("{{.Image}}", "{{.Image}} has more than one value. Write {{json"),
+        ("{{json .Name .Name}}", "json takes one value, not 2."),
+        ('{{index .Image "linux/arm64"}}', "index: there is no 'linux/arm64'. It has created,"),
+        ("{{range .Image}}x{{end}}", "range is not something that a template can have here. Use {{json .}}"),
+        ("{{json .Image", "has an action that does not end"),
+        ("{{(.Name}}", "( is not something"),
+        ("{{.Name)}}", ") is not something"),
+        ("{{}}", "is not something"),
+        ('{{json ""}} {{index (index .Manifest "digest") 0}}', '"" s'),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("home")
+def test_what_a_template_cannot_have_is_told(template: str, says: str, built: str) -> None:
+    try:
+        shown = repr(imagetools(["inspect", "--format", template, f"{built}:old"]))
+    except BuildError as error:
+        shown = str(error)
+    assert says in shown
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -69,7 +175,12 @@ def test_more_is_added_and_the_store_has_indexes_too(names: list[str]) -> None:
         (["create", "x"], "The new image needs a name."),
         (["create", "-t", "x"], "No image was named for the index."),
         (["create", "-t", "oci:x", "y"], "An index cannot be written to oci:."),
-        (["create", "--dry-run", "--annotation", "manifest:a=b", "x"], "is not KEY=VALUE"),
+        (["create", "--dry-run", "--annotation", "a", "x"], "is not KEY=VALUE"),
+        (["create", "--dry-run", "--annotation", "manifest:a=b", "x"], "manifests keep their bytes here"),
+        (["create", "--dry-run", "-f", "nosuch"], "--file nosuch cannot be read: No such file or directory."),
+        (["create", "--dry-run", "sha256:" + 64 * "0"], "needs one repository in a registry, but 0 are named."),
+        (["create", "--dry-run", '{"mediaType":"x"}'], "is not a descriptor"),
+        (["inspect", "--raw", "--format", "{{.Name}}", "x"], "cannot be used together"),
         (["inspect"], "takes one image"),
         (["create", "--dry-run", "nosuch"], "The image nosuch is not in the store."),
     ],
