@@ -385,6 +385,49 @@ class Front:
             script.seen["release"] = {"error": str(error)}
         self.write("/container", script.told())
 
+    def do_open(self, _):
+        """A container for `peek`: the current file system, none, and that again as a read-only mount."""
+        ref = self.current()
+        mounts = field(2, field(3, "/") + field(23, ref)) + field(2, field(3, "/scratch"))
+        mounts += field(2, field(3, "/kept") + field(5, 1) + field(23, ref)) + field(
+            2, field(3, "/tmpfs") + field(6, 4)
+        )
+        self.connection.call("NewContainer", field(1, "c") + mounts)
+        self.told = ""
+
+    def do_peek(self, rest):
+        """A file of a container: file, dir or stat, the number of a mount, PATH, and OFFSET and LENGTH or a pattern."""
+        kind, mount, path, *more = rest.split(" ")
+        request = field(1, "c" if mount != "none" else "nothing") + field(2, path)
+        number = int(mount) if mount != "none" else 0
+        if kind == "stat":
+            method, request = "StatFileContainer", request + field(3, number)
+        else:
+            method, request = f"Read{kind.title()}Container", request + field(4, number)
+        if kind == "file" and more:
+            request += field(3, field(1, int(more[0])) + field(2, int(more[1])))
+        elif more:
+            request += field(3, more[0])
+        try:
+            answer = self.connection.call(method, request)
+            if kind == "file":
+                text = f"{one(answer, 1)}\n"
+            else:
+                text = "".join(stat_line(stat) for number, stat in fields(answer) if number == 1) or "\n"
+        except CallError as error:
+            text = f"{error}\n"
+        self.told += f"{rest}: {text}"
+
+    def do_process(self, rest):
+        """A process in that container, to its end."""
+        script = Script(self.connection)
+        for word in (f"start p {rest}", "eof p", "end p"):
+            script.do(word)
+
+    def do_close(self, _):
+        self.connection.call("ReleaseContainer", field(1, "c"))
+        self.write("/told", self.told)
+
     def do_hosts(self, _):
         self.connection.call("NewContainer", field(2, field(3, "/") + field(23, self.current())) + field(3, 1))
 
@@ -537,6 +580,7 @@ class Front:
         self.attested += field(1, body)
 
     attested = b""
+    told = ""
     linger = False
     text_read = ""
     ref = None

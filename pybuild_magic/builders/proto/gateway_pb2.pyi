@@ -255,14 +255,16 @@ class SolveResponse(_message.Message):
     def __init__(self, ref: _Optional[str] = ..., result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
 
 class ReadFileRequest(_message.Message):
-    __slots__ = ("Ref", "FilePath", "Range")
+    __slots__ = ("Ref", "FilePath", "Range", "MountIndex")
     REF_FIELD_NUMBER: _ClassVar[int]
     FILEPATH_FIELD_NUMBER: _ClassVar[int]
     RANGE_FIELD_NUMBER: _ClassVar[int]
+    MOUNTINDEX_FIELD_NUMBER: _ClassVar[int]
     Ref: str
     FilePath: str
     Range: FileRange
-    def __init__(self, Ref: _Optional[str] = ..., FilePath: _Optional[str] = ..., Range: _Optional[_Union[FileRange, _Mapping]] = ...) -> None: ...
+    MountIndex: int
+    def __init__(self, Ref: _Optional[str] = ..., FilePath: _Optional[str] = ..., Range: _Optional[_Union[FileRange, _Mapping]] = ..., MountIndex: _Optional[int] = ...) -> None: ...
 
 class FileRange(_message.Message):
     __slots__ = ("Offset", "Length")
@@ -279,14 +281,16 @@ class ReadFileResponse(_message.Message):
     def __init__(self, Data: _Optional[bytes] = ...) -> None: ...
 
 class ReadDirRequest(_message.Message):
-    __slots__ = ("Ref", "DirPath", "IncludePattern")
+    __slots__ = ("Ref", "DirPath", "IncludePattern", "MountIndex")
     REF_FIELD_NUMBER: _ClassVar[int]
     DIRPATH_FIELD_NUMBER: _ClassVar[int]
     INCLUDEPATTERN_FIELD_NUMBER: _ClassVar[int]
+    MOUNTINDEX_FIELD_NUMBER: _ClassVar[int]
     Ref: str
     DirPath: str
     IncludePattern: str
-    def __init__(self, Ref: _Optional[str] = ..., DirPath: _Optional[str] = ..., IncludePattern: _Optional[str] = ...) -> None: ...
+    MountIndex: int
+    def __init__(self, Ref: _Optional[str] = ..., DirPath: _Optional[str] = ..., IncludePattern: _Optional[str] = ..., MountIndex: _Optional[int] = ...) -> None: ...
 
 class ReadDirResponse(_message.Message):
     __slots__ = ("entries",)
@@ -295,12 +299,14 @@ class ReadDirResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[_session_pb2.Stat, _Mapping]]] = ...) -> None: ...
 
 class StatFileRequest(_message.Message):
-    __slots__ = ("Ref", "Path")
+    __slots__ = ("Ref", "Path", "MountIndex")
     REF_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    MOUNTINDEX_FIELD_NUMBER: _ClassVar[int]
     Ref: str
     Path: str
-    def __init__(self, Ref: _Optional[str] = ..., Path: _Optional[str] = ...) -> None: ...
+    MountIndex: int
+    def __init__(self, Ref: _Optional[str] = ..., Path: _Optional[str] = ..., MountIndex: _Optional[int] = ...) -> None: ...
 
 class StatFileResponse(_message.Message):
     __slots__ = ("stat",)

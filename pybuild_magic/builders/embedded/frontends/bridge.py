@@ -17,30 +17,26 @@ from google.protobuf.message import Message
 from ....attest.given import GivenAttestation
 from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, Interrupted
-from ....golang.filemode import go_mode
 from ....llb.ops import Edge, Node
-from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, NOT_FOUND, UNKNOWN, GrpcError, Handler
+from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, UNKNOWN, GrpcError, Handler
 from ....net.grpc.stream import Call, prefixed
 from ....oci import platform as platforms
 from ....oci.platform import Platform
-from ....store import DIR, FILE, Entry, LayerTree
-from ....store.tree import resolve
+from ....store import LayerTree
 from ...failures import solve_error
 from ...proto import gateway_pb2 as gw
 from ...proto import ops_pb2 as pb
-from ...proto.session_pb2 import Stat
 from ..snapshot import Snapshot
-from . import capabilities
+from . import capabilities, files
 from .containers import Containers, Grounds
 from .definition import Definition, definition_of, parse, source_range
+from .files import MAX_MESSAGE
 from .layouts import Layouts
 from .lines import source_of
 from .result import DefinitionError, FrontendResult, Origin
 from .returned import given_attestation, message_of, result_of
 from .scope import Scope
 
-MAX_MESSAGE = 16 << 20
-"""The most bytes of a message, as in containerd's and BuildKit's gRPC servers."""
 MAX_REFS = 10_000
 _MAX_ATTESTATIONS = 100
 _LAYOUT = "oci-layout://"
@@ -123,6 +119,9 @@ class Bridge:
             "Warn": (gw.WarnRequest, self._warn),
             "NewContainer": (gw.NewContainerRequest, self._containers.new),
             "ReleaseContainer": (gw.ReleaseContainerRequest, self._containers.release),
+            "ReadFileContainer": (gw.ReadFileRequest, self._containers.read_file),
+            "ReadDirContainer": (gw.ReadDirRequest, self._containers.read_dir),
+            "StatFileContainer": (gw.StatFileRequest, self._containers.stat_file),
         }
         handlers = {_SERVICE + name: self._unary(kind, method) for name, (kind, method) in methods.items()}
         return {**handlers, f"{_SERVICE}ExecProcess": self._containers.exec_process, _HEALTH: self._health}
@@ -273,42 +272,18 @@ class Bridge:
         self._evaluated(request.Ref)
         return gw.EvaluateResponse()
 
-    def _found(self, ref: str, path: str, verb: str) -> tuple[LayerTree, Entry]:
-        tree = self._evaluated(ref)
-        at = resolve(tree, path)
-        entry = tree.get(at) if at else Entry("", DIR, mode=0o755)
-        if entry is None:
-            raise GrpcError(NOT_FOUND, f"{verb} {path}: no such file or directory")
-        return tree, entry
-
     def _read_file(self, request: gw.ReadFileRequest) -> gw.ReadFileResponse:
-        tree, entry = self._found(request.Ref, request.FilePath, "open")
-        if entry.type != FILE:
-            raise DefinitionError(f"{request.FilePath} is not a regular file")
-        offset, length = 0, entry.size
-        if request.HasField("Range"):
-            offset, length = request.Range.Offset, request.Range.Length
-            if offset < 0 or length < 0:
-                raise DefinitionError(f"{request.FilePath} cannot be read from {offset} on")
-        if min(length, entry.size) > MAX_MESSAGE:
-            raise GrpcError(EXHAUSTED, f"{request.FilePath} has {entry.size} bytes, more than a message holds")
-        with tree.open(entry) as file:
-            file.seek(offset)
-            return gw.ReadFileResponse(Data=file.read(length))
+        tree = self._evaluated(request.Ref)
+        return files.read_file(tree, files.find(tree, request.FilePath, "open"), request)
 
     def _read_dir(self, request: gw.ReadDirRequest) -> gw.ReadDirResponse:
-        from ....golang.patternmatcher import PatternMatcher
-
-        tree, folder = self._found(request.Ref, request.DirPath, "lstat")
-        entries = tree.children(folder.path)
-        if request.IncludePattern:
-            matcher = PatternMatcher([request.IncludePattern])
-            entries = [entry for entry in entries if matcher.matches(entry.name)]
-        return gw.ReadDirResponse(entries=[_stat(entry) for entry in entries])
+        tree = self._evaluated(request.Ref)
+        entries = files.list_directory(tree, files.find(tree, request.DirPath, "lstat"), request)
+        return gw.ReadDirResponse(entries=map(files.stat, entries))
 
     def _stat_file(self, request: gw.StatFileRequest) -> gw.StatFileResponse:
-        _, entry = self._found(request.Ref, request.Path, "lstat")
-        return gw.StatFileResponse(stat=_stat(entry))
+        tree = self._evaluated(request.Ref)
+        return gw.StatFileResponse(stat=files.stat(files.find(tree, request.Path, "lstat")))
 
     def _inputs_of(self, _: gw.InputsRequest) -> gw.InputsResponse:
         return gw.InputsResponse(Definitions=self._inputs)
@@ -390,22 +365,6 @@ def _deprecate(result: gw.Result) -> None:
 
 def _platform_message(platform: Platform) -> pb.Platform:
     return pb.Platform(Architecture=platform.architecture, OS=platform.os, Variant=platform.variant)
-
-
-def _stat(entry: Entry) -> Stat:
-    """Return a file in fsutil's form, with Go's mode bits."""
-    return Stat(
-        path=entry.name,
-        mode=go_mode(entry.st_mode),
-        uid=entry.uid,
-        gid=entry.gid,
-        size=entry.size,
-        modTime=entry.mtime,
-        linkname=entry.link,
-        devmajor=entry.devmajor,
-        devminor=entry.devminor,
-        xattrs=dict(entry.xattrs),
-    )
 
 
 def warned_lines(warning: gw.WarnRequest) -> tuple[str, int, int]:

@@ -8,9 +8,9 @@ FRONTEND = (
     *("gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings"),
     *("source.metaresolver", "importcaches"),
     *("gateway.exec", "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals"),
-    "reference.attestations",
+    *("gateway.exec.filesystem", "reference.attestations"),
 )
-"""Those of the gateway API (`frontend/gateway/pb`), except for files of containers."""
+"""Those of the gateway API (`frontend/gateway/pb`)."""
 
 LLB = (
     *("source.image", "source.image.resolvemode"),

@@ -24,7 +24,8 @@ from ....llb.ops import NO_INPUT, NO_OUTPUT, Edge, ExecOp, Meta, MountType, Node
 from ....net.grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, UNKNOWN, GrpcError
 from ....net.grpc.stream import Call, CallCancelled, prefixed
 from ....session import Session
-from ....store import Store
+from ....store import LayerTree, Store
+from ....store.links import EscapeError
 from ...proto import gateway_pb2 as gw
 from ...proto import ops_pb2 as pb
 from ..execspec import ExecSpec, root_of
@@ -32,6 +33,7 @@ from ..sandbox import RunSpec, Sandbox
 from ..sandbox.limits import Limits
 from ..sandbox.process import Hold, Output, Result, run_job
 from ..snapshot import Snapshot
+from . import files
 from .definition import mount_of, network_of, parse, secrets_of
 from .result import DefinitionError
 
@@ -124,6 +126,33 @@ class Containers:
             raise GrpcError(UNKNOWN, failure)
         return gw.ReleaseContainerResponse()
 
+    def read_file(self, request: gw.ReadFileRequest) -> gw.ReadFileResponse:
+        """Answer ReadFileContainer."""
+        tree = self._mounted(request.Ref, request.MountIndex)
+        return files.read_file(tree, files.find_mounted(tree, request.FilePath, "open"), request)
+
+    def read_dir(self, request: gw.ReadDirRequest) -> gw.ReadDirResponse:
+        """Answer ReadDirContainer."""
+        tree = self._mounted(request.Ref, request.MountIndex)
+        entries = files.list_directory(tree, files.find_mounted(tree, request.DirPath, "open"), request)
+        return gw.ReadDirResponse(entries=[files.mounted_stat(entry, entry.name) for entry in entries])
+
+    def stat_file(self, request: gw.StatFileRequest) -> gw.StatFileResponse:
+        """Answer StatFileContainer; of a link that leads to where another mount may be, with the link itself."""
+        tree = self._mounted(request.Ref, request.MountIndex)
+        try:
+            entry = files.find_mounted(tree, request.Path, "stat")
+        except EscapeError:
+            entry = files.find_mounted(tree, request.Path, "lstat", follow=False)
+        return gw.StatFileResponse(stat=files.mounted_stat(entry, posixpath.basename(request.Path.rstrip("/")) or "/"))
+
+    def _mounted(self, name: str, number: int) -> LayerTree:
+        with self._lock:
+            container = self._containers.get(name)
+        if container is None:
+            raise DefinitionError(f"container details for {name}@{number} not found")
+        return self._grounds.store.tree(container.mounted(number))
+
     def close(self) -> None:
         """End the processes of all containers."""
         with self._lock:
@@ -200,6 +229,21 @@ class _Container:
         run = partial(self._run, op) if first is None else partial(self._join, op, first)
         process.start(run, self._failed)
         return process
+
+    def mounted(self, number: int) -> Snapshot:
+        """Return what is mounted, by its number in the request. Raises DefinitionError when that cannot be read."""
+        mounts = self._op.mounts
+        if not 0 <= number < len(mounts):
+            raise DefinitionError(f"mount index {number} is out of bounds ({len(mounts)} available)")
+        mount = mounts[number]
+        if mount.mount_type is MountType.TMPFS:
+            return ()
+        if mount.mount_type is not MountType.BIND:
+            raise DefinitionError(f"the {mount.mount_type} mount {mount.dest} of a container cannot be read")
+        is_constant = mount.readonly and mount.input != NO_INPUT and mount.dest != "/"
+        if self._processes and not is_constant:
+            raise DefinitionError(f"{mount.dest} of a container cannot be read once a process may have changed it")
+        return () if mount.input == NO_INPUT else self._inputs[mount.input]
 
     def _failed(self, message: str) -> str:
         """Kill the other processes, as BuildKit does when one has failed; return the first failure."""

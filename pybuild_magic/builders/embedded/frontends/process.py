@@ -28,7 +28,8 @@ from ..sandbox.limits import Limits
 from ..sandbox.process import Hold
 from ..snapshot import Snapshot
 from . import capabilities
-from .bridge import MAX_MESSAGE, Bridge
+from .bridge import Bridge
+from .files import MAX_MESSAGE
 from .result import DefinitionError, FrontendResult
 
 LAST_LINES = 20
