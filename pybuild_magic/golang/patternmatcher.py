@@ -27,6 +27,8 @@ _PART = re.compile(r"(\**)((?:\\.|\\\Z|\[(?:\\.|[^\]\\])*(?:\]|\\?\Z)|[^*\\\[])*
 _TOKEN = re.compile(r"(?P<deep>\*\*/?)|(?P<escaped>\\.)|.", re.DOTALL)
 _PIECE = re.compile(r"(?P<deep>\*\*/?)|\\.|\[(?:\\.|\[:\^?\w*:\]|[^\]\\])*\]|.", re.DOTALL)
 """Like _TOKEN, but with a class as a single piece."""
+_REPETITION = re.compile(r"(?<!\\)\{\d+,\d*\}")
+"""A repetition without a fixed count, which costs as much as a star."""
 _MANY_STARS, _MANY_DEEP = 4, 3
 _MEANS_ITSELF = frozenset(".+()$")
 """Characters escaped in the translation to a regular expression. `|`, `{` and `}` should be, but are not: moby's table
@@ -217,7 +219,7 @@ def _automaton(pattern: str) -> Automaton | None:
     """
     tokens = [*_PIECE.finditer(pattern)]
     deep = sum(token["deep"] is not None for token in tokens)
-    stars = sum(token[0] == "*" for token in tokens)
+    stars = sum(token[0] == "*" for token in tokens) + len(_REPETITION.findall(pattern))
     if deep < _MANY_DEEP and stars < _MANY_STARS and not (deep and stars >= _MANY_STARS - deep):
         return None
     if any(token[0] in ("{", "}", "|", "^") for token in tokens):

@@ -173,9 +173,14 @@ def test_many_wildcards_match_what_few_do(text: str, paths: list[str]) -> None:
             assert automaton.matches(path) == (expression.match(path) is not None), path
 
 
-def test_many_wildcards_beside_what_only_an_expression_knows_are_refused() -> None:
+@pytest.mark.parametrize("pattern", ["*a*b*c*d{2}", "*a{0,60}a{0,60}a{0,60}b", "?a{1,}a{1,}a{1,}a{1,}b"])
+def test_many_wildcards_beside_what_only_an_expression_knows_are_refused(pattern: str) -> None:
     with pytest.raises(ContextError, match="too many wildcards"):
-        PatternMatcher(["*a*b*c*d{2}"])
+        PatternMatcher([pattern])
+
+
+def test_counts_are_no_wildcards() -> None:
+    assert PatternMatcher(["*-[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}"]).matches("log-2026-11-28-07")
 
 
 @given(st.text("ab/*?", max_size=12), st.text("ab/", max_size=12))
