@@ -12,6 +12,7 @@ import msgspec
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..exporters.attributes import Values
+from ..golang.json import check_nesting
 from ..images.places import BlobsPlace, Place, RegistryPlace, read_blob
 from ..oci import config as image_config
 from ..oci import reference
@@ -128,6 +129,7 @@ def _whole(
 def _inline(opened: _Opened, manifest: Manifest, cancel: Cancel) -> tuple[list[Record], dict[str, CachedLayer]] | None:
     """Return the records in an image's config, with the image's layers; None for an image without records."""
     data = read_blob(opened.place, manifest.config, cancel, MAX_DOCUMENT)
+    check_nesting(data, f"The config {manifest.config.digest}")
     try:
         text = msgspec.json.decode(data, type=dict[str, Any]).get(image_config.INLINE_CACHE)
         encoded = base64.b64decode(text, validate=True) if isinstance(text, str) else b""

@@ -7,7 +7,7 @@ that made the input, or the record of the input's content. Source: BuildKit's ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -89,14 +89,14 @@ def decode_config(data: bytes) -> list[Record]:
     Raises SourceError for an invalid document, and for links or layers that are circular or dangling.
     """
     config = _decode(data, _Config)
-    return _ordered(config.records, cache(partial(_stack, config.layers)), [layer.blob for layer in config.layers])
+    return _ordered(config.records, _stacks(config.layers), [layer.blob for layer in config.layers])
 
 
 def decode_inline(data: bytes, layers: Sequence[str]) -> list[Record]:
     """Return the records in the config of an image with the given `layers`, bottom first, like `decode_config`."""
     records = _decode(data, tuple[_Record, ...])
     below = [_Layer(blob, number - 1) for number, blob in enumerate(layers)]
-    return _ordered(records, cache(partial(_stack, below)), layers)
+    return _ordered(records, _stacks(below), layers)
 
 
 def _decode(data: bytes, kind: Any) -> Any:
@@ -109,19 +109,28 @@ def _decode(data: bytes, kind: Any) -> Any:
         raise SourceError(f"The cache's config cannot be read: {error}.") from error
 
 
-def _stack(layers: Sequence[_Layer], number: int) -> tuple[str, ...]:
-    """Return the blobs of a layer and of those below it, bottom first."""
-    blobs: list[str] = []
-    while number != -1:
+def _stacks(layers: Sequence[_Layer]) -> Callable[[int], tuple[str, ...]]:
+    """Return a function from a layer to its blob and those of the layers below it, bottom first."""
+
+    @cache
+    def blob(number: int) -> str:
         if not 0 <= number < len(layers):
             raise SourceError(f"The cache's config has no layer {number}.")
-        if len(blobs) >= min(len(layers), _MAX_LAYERS):
-            raise SourceError("The layers of the cache's config form a cycle.")
         if not is_digest(layers[number].blob):
             raise SourceError(f"The cache's config names a layer by {layers[number].blob!r}, which is not a digest.")
-        blobs.append(layers[number].blob)
-        number = layers[number].parent
-    return tuple(reversed(blobs))
+        return layers[number].blob
+
+    @cache
+    def stack(number: int) -> tuple[str, ...]:
+        blobs: list[str] = []
+        while number != -1:
+            if len(blobs) >= min(len(layers), _MAX_LAYERS):
+                raise SourceError("The layers of the cache's config form a cycle.")
+            blobs.append(blob(number))
+            number = layers[number].parent
+        return tuple(reversed(blobs))
+
+    return stack
 
 
 def _ordered(records: Sequence[_Record], stack: Callable[[int], tuple[str, ...]], blobs: Sequence[str]) -> list[Record]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,7 @@ def rewrite(cache: Path, change: Change = _no_change, describe: Callable[[dict[s
         return cache / "blobs" / digest.replace(":", "/")
 
     def put(value: dict[str, Any]) -> tuple[str, int]:
-        data = json.dumps(value).encode()
+        data = json.dumps(value, separators=(",", ":")).encode()
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         blob(digest).write_bytes(data)
         return digest, len(data)
@@ -330,6 +331,42 @@ def test_a_config_in_which_all_links_to_all_is_read_soon(home: Home, cache: Path
     assert all(states(home.build(STEP, cache_from=f"type=local,src={cache}", outputs="type=cacheonly")).values())
 
 
+def _records(config: dict[str, Any]) -> None:
+    config["records"] += [{"digest": "x"}] * ((1 << 20) // 20)
+
+
+def _links(config: dict[str, Any]) -> None:
+    config["records"].append({"digest": "x", "inputs": [[{"link": 0}] * ((1 << 20) // 16)]})
+
+
+def _stacks(config: dict[str, Any]) -> None:
+    """Layers that all have as many as there may be below them, each of which some record has."""
+    layers, blob = config["layers"], config["layers"][0]["blob"]
+    layers.append({"blob": blob, "parent": -1})
+    for _ in range(498):
+        layers.append({"blob": blob, "parent": len(layers) - 1})
+    top = len(layers) - 1
+    layers += [{"blob": blob, "parent": top} for _ in range(6500)]
+    config["records"].append({"digest": "x", "layers": [{"layer": n} for n in range(top, len(layers))]})
+
+
+def _chains(config: dict[str, Any]) -> None:
+    chain = {"layers": [0] * 500}
+    config["records"].append({"digest": "x", "chains": [chain] * 1000})
+
+
+@pytest.mark.parametrize("fill", [_records, _links, _stacks, _chains])
+def test_a_config_that_is_full_is_read_soon(home: Home, cache: Path, fill: Callable[[dict[str, Any]], None]) -> None:
+    def change(_: Path, config: dict[str, Any]) -> None:
+        fill(config)
+        assert (1 << 19) < len(json.dumps(config, separators=(",", ":"))) < 1 << 20
+
+    rewrite(cache, change)
+    started = time.monotonic()
+    assert all(states(home.build(STEP, cache_from=f"type=local,src={cache}", outputs="type=cacheonly")).values())
+    assert time.monotonic() - started < 10
+
+
 def test_a_cache_without_its_layers_has_no_results(home: Home, cache: Path) -> None:
     for layer in layers_of(cache):
         (cache / "blobs" / layer["digest"].replace(":", "/")).unlink()
@@ -363,6 +400,55 @@ def test_a_document_with_another_digest_is_warned_of(home: Home, cache: Path, tm
     path.unlink()
     path.write_bytes(data.replace(b"sha256:", b"sha256:", 1)[:-1] + b" ")
     assert "digest does not match" in built_without(home, cache, tmp_path)
+
+
+def _add(cache: Path, data: bytes, **more: Any) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    (cache / "blobs/sha256" / digest).write_bytes(data)
+    return {"digest": f"sha256:{digest}", "size": len(data), **more}
+
+
+MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def _nested_config(cache: Path, depth: int = 1_000_000) -> dict[str, Any]:
+    """An image whose config is nested without end."""
+    config = _add(cache, b'{"a":' + b"[" * depth + b"]" * depth + b"}", mediaType=CONFIG)
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}
+    return _add(cache, json.dumps(manifest).encode(), mediaType=MANIFEST)
+
+
+def _large_config(cache: Path) -> dict[str, Any]:
+    """An image whose config is said to be larger than any memory."""
+    config = {"mediaType": CONFIG, "digest": "sha256:" + "1" * 64, "size": 1 << 50}
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}
+    return _add(cache, json.dumps(manifest).encode(), mediaType=MANIFEST)
+
+
+def _index_of_indexes(cache: Path) -> dict[str, Any]:
+    """An index whose manifest is an index: none can name itself by its digest, but may say what another is."""
+    inner = _add(cache, json.dumps({"schemaVersion": 2, "manifests": []}).encode(), mediaType=MANIFEST)
+    return _add(cache, json.dumps({"schemaVersion": 2, "manifests": [inner]}).encode(), mediaType=INDEX)
+
+
+def _many_images(cache: Path) -> dict[str, Any]:
+    """An index of so many images that to look into each would take minutes."""
+    image = _large_config(cache)
+    return _add(cache, json.dumps({"schemaVersion": 2, "manifests": [image] * 20_000}).encode(), mediaType=INDEX)
+
+
+def _nested_manifest(cache: Path) -> dict[str, Any]:
+    data = b'{"schemaVersion":2,"layers":[],"a":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}"
+    return _add(cache, data, mediaType=MANIFEST)
+
+
+@pytest.mark.parametrize("make", [_nested_config, _large_config, _index_of_indexes, _many_images, _nested_manifest])
+def test_an_image_that_is_a_bomb_is_warned_of(
+    home: Home, cache: Path, tmp_path: Path, make: Callable[[Path], dict[str, Any]]
+) -> None:
+    (cache / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [make(cache)]}))
+    assert built_without(home, cache, tmp_path).startswith(f"The build continues without the cache {cache}.")
 
 
 def test_what_is_no_cache_and_what_is_not_there(home: Home, registry: Registry, tmp_path: Path) -> None:
