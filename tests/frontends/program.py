@@ -503,6 +503,42 @@ class Front:
     def do_compressed(self, _):
         self.connection.call("Warn", b"", compressed=1)
 
+    def do_flood(self, rest):
+        """Calls at once, none of which ends before the front end does."""
+        for number in range(int(rest)):
+            self.connection.call("NewContainer", field(1, f"c{number}") + field(2, field(3, "/")))
+            stream = self.connection.open("ExecProcess")
+            start = field(1, f"c{number}") + field(2, field(1, "x"))
+            self.connection.say(stream, field(1, "p") + field(2, start))
+        time.sleep(3600)
+
+    def do_leave(self, rest):
+        """Exit in the middle of a call."""
+        stream = self.connection.open(rest)
+        self.connection.send((1 << 10).to_bytes(3, "big") + bytes(2) + stream.to_bytes(4, "big") + b"half")
+        os._exit(0)
+
+    def do_chain(self, rest):
+        """As many vertices, each on the one before."""
+        for number in range(int(rest)):
+            body = field(1, f"/{number}") + field(2, 0o644) + field(5, -1)
+            data = field(2, field(1, 0 if self.top else -1) + field(2, -1) + field(5, body))
+            self.top = self.graph_chain(data)
+
+    def graph_chain(self, data):
+        inputs = field(1, field(1, self.top)) if self.top else b""
+        op = inputs + field(4, data)
+        self.graph.ops.append(op)
+        return "sha256:" + hashlib.sha256(op).hexdigest()
+
+    def do_pattern(self, rest):
+        self.connection.call("ReadDir", field(1, self.current()) + field(2, "/") + field(3, rest))
+
+    def do_many(self, rest):
+        """As many results as there are lines in a Dockerfile of a machine."""
+        for _ in range(int(rest)):
+            self.solve(self.graph.definition(self.top))
+
     def do_silent(self, _):
         os.close(READ)
         os.close(WRITE)

@@ -162,6 +162,20 @@ FAILS = {
     "attest 0 /x t lost": "attestation does not have available content",
     "write /x {}\nattest 1 / -": "x has no predicateType",
     "write /x {}\nattest 0 /x t raw=a@b": "has a digest that is none",
+    "flood 33": "frontend grpc server closed unexpectedly: more calls at once than are allowed",
+    "leave Solve": "no result for incomplete build",
+    "leave ExecProcess": "no result for incomplete build",
+    "write /x {}\nread /../../../../etc/passwd 0 10": "open /../../../../etc/passwd: no such file or directory",
+    "write /x {}\nread /x -1 10": "/x cannot be read from -1 on",
+    "write /x {}\npattern *a{0,900}a{0,900}a{0,900}a{0,900}b": "has too many wildcards",
+    "write /x {}\npattern [": "syntax error in pattern",
+    f"{BASE}run mkfifo /pipe\nread /pipe 0 10": "/pipe is not a regular file",
+    f"{BASE}run mknod /full c 1 7\nread /full 0 10": "/full is not a regular file",
+    f"{BASE}run ln -s b /a; ln -s a /b\nread /a 0 1": "leads through too many symbolic links",
+    f"{BASE}run ln -s ../../../etc/passwd /a; rm /etc/passwd\nread /a 0 1": "open /a: no such file or directory",
+    f"{BASE}run dd if=/dev/zero of=/large bs=1M count=17\nread /large 0 17000000": "more than a message holds",
+    "chain 50000\nevaluate": "the LLB of the front end has more than 50000 vertices",
+    "write /x y\nmany 10001": "a front end has more than 10000 results",
     f"{BASE}host true": "network.host is not allowed",
     f"{BASE}hosts": "network.host is not allowed",
     f"{BASE}unsafe": "security.insecure is not allowed",
@@ -177,6 +191,18 @@ def test_what_it_must_not_do_is_a_sentence(
     assert FAILS[name] in error.message
     assert error.location is not None
     assert error.location.start == 1
+
+
+def test_a_part_of_a_large_file_is_read(front: Front, home: Home, tmp_path: Path) -> None:
+    text = f"# syntax={front.ref}\n{BASE}run dd if=/dev/zero of=/large bs=1M count=17\nread /large 17825790 99999999\n"
+    home.build(text, outputs=[str(tmp_path)])
+    assert (tmp_path / "read").read_bytes() == bytes(2)
+
+
+def test_nothing_of_one_that_did_what_it_must_not_is_kept(front: Front, home: Home) -> None:
+    for name in ("flood 33", "leave Solve", "garbage", "exit 3"):
+        home.fails(f"# syntax={front.ref}\n{name}\n")
+    home.check()
 
 
 def test_one_that_stays_after_its_result_is_ended(
