@@ -118,6 +118,9 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 	struct where at = *w; /* of an open file: its name */
 	char name[ROOM + 32];
 	struct stat now;
+	int bad = empty ? 0 : lazy_need(st);
+	if (bad)
+		return bad;
 	at.fd = at.mount->fd;
 	at.rel = w->g + at.mount->dst_len;
 	while (*at.rel == '/')
@@ -126,7 +129,7 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 	int aside = options.work >= 0 ? options.work : at.fd;
 	const char *slash = strrchr(at.rel, '/');
 	snprintf(name, sizeof name, "%.*s.pb~", options.work >= 0 || !slash ? 0 : (int)(slash + 1 - at.rel), at.rel);
-	int from = openat(at.fd, at.rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), to = -1, bad = 0;
+	int from = openat(at.fd, at.rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), to = -1;
 	if (from < 0 || fstat(from, &now))
 		return -errno;
 	if (now.st_ino != st->st_ino) {

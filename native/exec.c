@@ -43,6 +43,8 @@ static int program_open(struct call *c, int dirfd, const char *path, int flags, 
 		bad = -EACCES;
 	if (!bad)
 		bad = options.ids ? may(c->t, &p->shown, 1) : faccessat(p->w.fd, p->w.rel, X_OK, 0) ? -errno : 0;
+	if (!bad)
+		bad = lazy_need(&p->shown);
 	if (!bad) {
 		p->fd = openat(p->w.fd, p->w.rel, O_RDONLY | O_CLOEXEC);
 		if (p->fd < 0 && errno == EACCES && make_accessible(&p->w))

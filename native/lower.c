@@ -1,6 +1,6 @@
 /* Layers below the root: a directory is filled from them when a process first looks into it, so that directories
- * which nobody looks into cost nothing. Regular files become hard links, which cow.c breaks before they change;
- * everything else is created. A layer's deletions are sockets, or overlayfs's whiteouts; a directory that hides
+ * which nobody looks into cost nothing. Regular files become hard links, which cow.c breaks before they change, and
+ * whose contents lazy.c writes when they are opened; everything else is created. A layer's deletions are sockets, or overlayfs's whiteouts; a directory that hides
  * those below contains a file `.wh..wh..opq`; the table of owners by path is beside the layer's directory, as
  * `owners`. */
 #include <dirent.h>
@@ -70,7 +70,7 @@ int lower_add(const char *directory)
 	layers = more;
 	snprintf(file, sizeof file, "%s/../owners", directory);
 	layers[layer_count++] = (struct layer){fd, strdup(directory), table_open(file, &bad)};
-	return bad;
+	return bad ? bad : lazy_add(fd, directory);
 }
 
 void lower_ready(void)
@@ -88,8 +88,14 @@ void lower_ready(void)
 	free(all);
 }
 
-/* Why a directory could not be filled; 0 when all could. */
+/* Why a directory or a file could not be filled; 0 when all could. */
 int lower_failed(void) { return failure; }
+
+void lower_fails(int bad)
+{
+	if (!failure)
+		failure = bad;
+}
 
 /* Names that were met in one directory. */
 
@@ -136,7 +142,10 @@ static void own(int layer, const char *rel, int to, const char *name)
 static int copy_file(int from, int to, const char *name, const struct stat *st)
 {
 	struct timespec times[2] = {st->st_atim, st->st_mtim};
-	int old = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), bad = 0;
+	int bad = lazy_need(st);
+	if (bad)
+		return bad;
+	int old = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	int new = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (old < 0 || new < 0)
 		bad = -errno;
@@ -266,8 +275,8 @@ void lower_fill(const char *g, size_t len)
 	s->filled = true;
 	waiting--;
 	int bad = fill(s);
-	if (bad && !failure)
-		failure = bad;
+	if (bad)
+		lower_fails(bad);
 }
 
 /* Return whether the directory at `g` has not been filled yet. */

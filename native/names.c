@@ -106,6 +106,10 @@ static long rename_at(struct call *c, int from_fd, uint64_t from, int to_fd, uin
 			bad = look(&w, &st);
 	}
 	if (!bad)
+		bad = lazy_need(&st); /* the changes are read from there */
+	if (!bad && replaced && flags & 2)
+		bad = lazy_need(&victim);
+	if (!bad)
 		bad = own_name(&w, &st);
 	if (!bad && replaced && S_ISDIR(victim.st_mode))
 		lower_fill(v.g, strlen(v.g));

@@ -114,6 +114,8 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 			goto out;
 		if (to_write && S_ISREG(st.st_mode))
 			touched(&w);
+		else if (!(flags & O_PATH) && (bad = lazy_need(&st)))
+			goto out;
 		if ((S_ISCHR(shown.st_mode) || S_ISBLK(shown.st_mode)) && S_ISREG(st.st_mode) && !(flags & O_PATH)) {
 			const char *device = S_ISCHR(shown.st_mode) ? device_of(shown.st_rdev) : NULL;
 			if (!device) {

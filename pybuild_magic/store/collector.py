@@ -54,7 +54,7 @@ class Collector:
     ) -> None:
         self._store = store
         self._quick = quick
-        """Whether directories of layers are quickly made again, since they are file system images."""
+        """Whether images or directories of layers are quickly made again, since their contents are in the tars."""
         self._setting = setting
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()

@@ -91,8 +91,8 @@ def spare(store: Store) -> int:
 def plan(store: Store, limit: int, *, quick: bool = False) -> CollectionPlan:
     """Plan how to bring the store down to `limit` bytes, sparing what an image or a running build needs.
 
-    If directories of layers are `quick` to make again, as file system images are, they are dropped as further forms of
-    their layers even when recently used.
+    If directories of layers are `quick` to make again, because their contents are in the tars, they are dropped as
+    further forms of their layers even when recently used.
     """
     planner = _Planner(store, limit, quick=quick)
     return CollectionPlan(tuple(planner.steps()), planner.before, limit, planner.survey.horizon)

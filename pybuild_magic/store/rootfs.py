@@ -177,6 +177,11 @@ class RootfsDirs:
             self._uses.mark("rootfs", "key", key)
         return target
 
+    def resize(self, key: str, size: int) -> None:
+        """Record the size that the directory of `key` has now."""
+        with self._db.write() as connection:
+            connection.execute("UPDATE rootfs SET size = ? WHERE key = ?", (size, key))
+
     def discard(self, path: Path) -> None:
         """Remove a working directory."""
         if path.exists():

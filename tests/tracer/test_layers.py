@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import pytest
 
 from pybuild_magic.builders.embedded.sandbox import Sandbox
 from pybuild_magic.llb.ops import NetMode
-from pybuild_magic.store import BLOCK, CHAR, FIFO, HARDLINK, SYMLINK, Entry, Layer, Store
+from pybuild_magic.store import BLOCK, CHAR, FIFO, HARDLINK, SYMLINK, Compressed, Entry, Layer, Store
 from tests.sandbox.conftest import TIME, Box, directory, file, write_base
 from tests.services import require
 from tests.services.common import need_root
@@ -166,6 +170,7 @@ def test_the_store_s_files_are_never_changed(boxes: tuple[Box, Box]) -> None:
     """Not even through descriptors whose names are gone."""
     _, traced = boxes
     lower = [Path(path) for path in traced.sandbox.rootfs.stack(traced.snapshot)]
+    traced.run("find / -xdev -type f -exec cat {} + > /dev/null")  # so that all contents are written
     before = {path: look(path) for root in lower for path in root.rglob("*")}
     for script in (
         "exec 3< /d/file; rm /d/file; echo x >> /proc/self/fd/3",
@@ -176,6 +181,110 @@ def test_the_store_s_files_are_never_changed(boxes: tuple[Box, Box]) -> None:
     ):
         traced.run(script)
     assert {path: look(path) for root in lower for path in root.rglob("*")} == before
+
+
+def written(traced: Box, layer: Layer) -> set[str]:
+    """The files of a layer's directory that have their content; each is of one block or more."""
+    [root] = traced.sandbox.rootfs.stack((layer.diff_id,))
+    files = {path: path.stat() for path in Path(root).rglob("*") if path.is_file()}
+    assert all(info.st_size for info in files.values())
+    return {path.name for path, info in files.items() if info.st_blocks}
+
+
+def test_a_content_is_written_when_somebody_opens_it(boxes: tuple[Box, Box]) -> None:
+    """What nobody reads takes no room, and says nothing of it."""
+    _, traced = boxes
+    names = ("read", "seen", "moved", "swapped", "linked", "copied", "cut", "owned", "program")
+    files = [file(f"w/{name}", name.encode() * 5000, mode=0o755) for name in names]
+    layer = traced.layer(directory("w"), *files, file("w/setid", b"id" * 5000, mode=0o4755))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    ran = traced.run("stat -c %b /w/seen; du /w/seen | cut -f1; ls -l /w > /dev/null; test -x /w/program",
+                     snapshot=snapshot, readonly_root=True)  # fmt: skip
+    assert (ran.code, ran.lines) == (0, ["40", "20"])
+    assert written(traced, layer) == {"setid"}, "which a later write would take the bit from"
+    ran = traced.run(
+        "cd /w; head -c 4 read; mv moved x; : > cut; chown 5 owned; ln linked y; cp copied z; head -c 5 x y z; "
+        "! ./program 2> /dev/null; stat -c %a setid",
+        snapshot=snapshot,
+        keep=True,
+    )
+    assert ran.code == 0, ran.stderr
+    assert ran.stdout == "read==> x <==\nmoved\n==> y <==\nlinke\n==> z <==\ncopie4755\n"
+    assert written(traced, layer) == set(names) - {"seen", "swapped", "cut"} | {"setid"}
+    made = traced.sandbox.commit(ran.outcome)
+    tar = traced.store.blobs.read(made.diff_id)
+    assert all(name * 5000 in tar for name in (b"moved", b"owned", b"linked", b"copied"))
+
+
+def test_the_store_counts_what_was_written(boxes: tuple[Box, Box]) -> None:
+    _, traced = boxes
+    layer = traced.layer(directory("big"), file("big/one", bytes(range(256)) * 4096), file("big/two", b"2" * 9999))
+    snapshot = (*traced.snapshot, layer.diff_id)
+
+    def counted() -> int:
+        [(size,)] = traced.store.db.read("SELECT size FROM rootfs WHERE diff_id = ?", (layer.diff_id,))
+        return size
+
+    traced.run("true", snapshot=snapshot)
+    assert counted() == 0
+    traced.run("cat /big/two > /dev/null", snapshot=snapshot)
+    assert counted() == 9999
+    assert traced.run("md5sum < /big/one", snapshot=snapshot).stdout.split()[0] == (
+        hashlib.md5(bytes(range(256)) * 4096).hexdigest()
+    )
+    assert counted() == 9999 + (1 << 20)
+
+
+def test_many_at_once_read_whole_contents(boxes: tuple[Box, Box]) -> None:
+    """Several tracers, and several processes of each, need the same contents at the same moment."""
+    _, traced = boxes
+    sizes = [1, 4095, 4096, 131_071, 131_072, 131_073, 3_000_001]
+    contents = {f"n{size}": os.urandom(size) for size in sizes}
+    layer = traced.layer(directory("at"), *(file(f"at/{name}", content) for name, content in contents.items()))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    script = "cd /at; for i in 1 2 3; do md5sum n* > /$i & done; wait; cat /1 /2 /3"
+    with ThreadPoolExecutor(4) as pool:
+        everyone = list(pool.map(lambda _: traced.run(script, snapshot=snapshot), range(4)))
+    wanted = [f"{hashlib.md5(contents[name]).hexdigest()}  {name}" for name in sorted(contents)] * 3
+    assert [ran.lines for ran in everyone] == [wanted] * 4
+
+
+def test_the_same_bytes_again_are_no_change(boxes: tuple[Box, Box]) -> None:
+    """As for overlayfs, which compares contents where size and time are those of before."""
+    made: list[list[str]] = []
+    for box in boxes:
+        layer = box.layer(directory("s"), file("s/same", b"abc" * 3000), file("s/other", b"abc" * 3000))
+        script = "cd /s; touch -r same /t; for f in same other; do for n in $(seq 3000); do printf abc; done > n; "
+        script += "test $f = same || echo x | dd of=n conv=notrunc 2> /dev/null; touch -r /t n; mv n $f; done; rm /t"
+        ran = box.run(script, snapshot=(*box.snapshot, layer.diff_id), keep=True)
+        assert ran.code == 0, ran.stderr
+        made.append([entry.path for entry in box.sandbox.commit(ran.outcome).index])
+    assert made[1] == made[0] == ["s", "s/other"]
+
+
+def test_a_tar_that_was_dropped_is_made_again_for_what_is_not_written(boxes: tuple[Box, Box]) -> None:
+    _, traced = boxes
+    store, content = traced.store, os.urandom(100_000)
+    layer = traced.layer(file("kept", content))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    traced.run("true", snapshot=snapshot)
+    packed = gzip.compress(store.blobs.read(layer.diff_id))
+    store.compressed.put(layer.diff_id, Compressed("m", store.blobs.put(packed), len(packed), "gzip"))
+    with store.db.write() as connection:
+        connection.execute("UPDATE blobs SET boot = ''")
+        connection.execute("DELETE FROM blobs WHERE digest = ?", (layer.diff_id,))
+    store.blobs.path(layer.diff_id).unlink()
+    with Store(store.root) as again, again.lease(), Sandbox(again, rung=4) as later:
+        ran = Box(later, traced.base).run("md5sum < /kept", snapshot=snapshot)
+    assert (ran.stdout.split() or [ran.stderr])[0] == hashlib.md5(content).hexdigest()
+
+
+def test_a_limit_of_file_sizes_holds_for_processes_only(boxes: tuple[Box, Box]) -> None:
+    _, traced = boxes
+    layer = traced.layer(file("large", b"l" * 100_000))
+    ran = traced.run("wc -c < /large; echo > /small", snapshot=(*traced.snapshot, layer.diff_id),
+                     ulimits=(("fsize", 4096, 4096),))  # fmt: skip
+    assert (ran.code, ran.lines) == (0, ["100000"]), ran.stderr
 
 
 def look(path: Path) -> tuple[object, ...]:

@@ -52,7 +52,7 @@ class EmbeddedBuilder:
 
         with self._lock:
             if self._collector is None:
-                self._collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
+                self._collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.refers)
             return self._collector
 
     def close(self, *, collect: bool = False) -> None:

@@ -19,6 +19,8 @@ from ....store.merge import WHITEOUT, Unpacked
 from ....store.parts import BlobParts, Parts, located
 from . import cacheowners
 from .client import Helper, JobFailed
+from .helper.lazy import NAME as LAZY
+from .helper.lazy import written
 from .spec import Snapshot
 
 MAX_STACK = 400
@@ -28,6 +30,9 @@ IMAGE = "/image"
 """The suffix of an image's path."""
 MAX_IMAGES = 128
 """The most images of one overlay: each is a descriptor that is passed on, and one message holds 253."""
+
+MAX_TARS = 8
+"""The most tars that a directory may need for contents that are written later: the tracer has each open."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Row = tuple[Any, ...]
@@ -59,31 +64,36 @@ class Rootfs:
         self._by_key: dict[str, str] = {}
         """The same directories, by key."""
         self._lease = 0.0
+        self._counted: dict[str, int] = {}
+        """The bytes of content in directories whose contents the tracer writes, as recorded."""
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def workdir(self) -> Path:
         """Return a new empty directory on the store's file system."""
         return self._store.rootfs.workdir()
 
-    def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
-        """Return the directories and images to stack with overlayfs, bottom first."""
+    def stack(self, snapshot: Snapshot, cancel: Cancel | None = None, *, whole: bool = False) -> list[str]:
+        """Return the directories and images to stack with overlayfs or the tracer, bottom first.
+
+        With `whole`, the tracer finds all contents in them.
+        """
         first = 0 if len(snapshot) <= MAX_STACK else len(snapshot) - MAX_STACK // 2
-        paths = [self.layer(snapshot[: n + 1], cancel) for n in range(first, len(snapshot))]
+        paths = [self.layer(snapshot[: n + 1], cancel, whole=whole) for n in range(first, len(snapshot))]
         images = [n for n, path in enumerate(paths) if path.endswith(IMAGE)]
         if len(images) > MAX_IMAGES:
             cut = images[-MAX_IMAGES // 2]
             first, paths = first + cut, paths[cut:]
         if first:
             paths.insert(0, self.merged(snapshot[:first], cancel))
-        if any(path.endswith(IMAGE) for path in paths):
-            self._store.packed.ensure(snapshot)  # images read their contents from the tars
+        if any(path.endswith(IMAGE) or _is_lazy(path) for path in paths):
+            self._store.packed.ensure(snapshot)  # their contents are in the tars
         # overlayfs refuses a directory that is in a stack twice; the upper one already covers the lower one.
         return list(dict.fromkeys(reversed(paths)))[::-1]
 
-    def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
+    def layer(self, snapshot: Snapshot, cancel: Cancel | None = None, *, whole: bool = False) -> str:
         """Return the directory or image of the topmost layer of `snapshot`, checked once during a lease."""
-        if not self._store.leases.held:
-            return self._layer(snapshot, cancel)
+        if whole or not self._store.leases.held:
+            return self._layer(snapshot, cancel, whole=whole)
         self._begin_lease()
         known = self._known
         if snapshot not in known or not os.path.lexists(known[snapshot]):
@@ -96,9 +106,10 @@ class Rootfs:
         if self._lease != began:
             self._lease, self._known, self._by_key = began, {}, {}
 
-    def _layer(self, snapshot: Snapshot, cancel: Cancel | None) -> str:
+    def _layer(self, snapshot: Snapshot, cancel: Cancel | None, *, whole: bool = False) -> str:
         diff_id = snapshot[-1]
-        kind = ("image",) if self.images else ()
+        lazy = self.lazy and not whole
+        kind = ("image",) if self.images else ("lazy",) if lazy else ()
         alone, chained = self._key(*kind, diff_id), self._key(*kind, "chain", *snapshot)
         keys = dict.fromkeys((self._key(diff_id), alone, chained))
         for key in keys:
@@ -117,8 +128,10 @@ class Rootfs:
             try:
                 size = self._write_image(work, rows) if self.images else None
                 if size is None:
-                    self._extract(work, rows, cancel)
-                return self.keep(key, work, diff_id, rows.size if size is None else size)
+                    lazy = lazy and len(rows.blobs) <= MAX_TARS
+                    self._extract(work, rows, cancel, lazy=lazy)
+                    size = 0 if lazy else rows.size
+                return self.keep(key, work, diff_id, size)
             except BaseException:
                 self.remove(work)
                 raise
@@ -154,8 +167,8 @@ class Rootfs:
         self._extract(work, rows, cancel, record=record)
         return rows.size
 
-    def _extract(self, work: Path, rows: _Rows, cancel: Cancel | None, *, record: str = "") -> None:
-        """Write entries into the new directory `work`/fs."""
+    def _extract(self, work: Path, rows: _Rows, cancel: Cancel | None, *, record: str = "", lazy: bool = False) -> None:
+        """Write entries into the new directory `work`/fs; with `lazy`, the tracer writes the contents that it needs."""
         root = work / "fs"
         root.mkdir(mode=0o755)
         root.chmod(0o755)
@@ -165,6 +178,8 @@ class Rootfs:
             "entries": rows.rows,
             "record": record,
             "owners": str(work / "owners"),
+            "lazy": str(work / LAZY) if lazy else "",
+            "tars": [os.path.relpath(path, self._store.root / "rootfs/key") for path in self._paths(rows)],
             "remembered": self._helper.kept or (self._helper.traced and not self._helper.copied),
         }
         try:
@@ -190,6 +205,25 @@ class Rootfs:
         except OSError as error:
             raise extraction_error(JobFailed(error.errno or 0, str(error.strerror))) from error
         return (work / "image").stat().st_size
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the tracer writes contents when a process opens their files."""
+        return self._helper.traced and not self._helper.copied
+
+    @property
+    def refers(self) -> bool:
+        """Whether what is made of a layer finds contents in the layer's tar, so that little is lost with it."""
+        return self.images or self.lazy
+
+    def count(self, stack: Iterable[str]) -> None:
+        """Record the room that the directories of a stack take, after the tracer wrote contents."""
+        for path in filter(_is_lazy, stack):
+            place = Path(path).parent
+            size = written(str(place / LAZY))
+            if self._counted.get(path, 0) != size:
+                self._counted[path] = size
+                self._store.rootfs.resize(f"sha256:{place.name}", size)
 
     def _paths(self, rows: _Rows) -> list[str]:
         return [str(self._store.blobs.file(digest)) for digest in rows.blobs]
@@ -304,6 +338,10 @@ class Rootfs:
     def _lock(self, key: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
+
+
+def _is_lazy(path: str) -> bool:
+    return Path(path).with_name(LAZY).exists()
 
 
 def _content(path: Path) -> str:

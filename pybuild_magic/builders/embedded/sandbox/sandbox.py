@@ -172,6 +172,7 @@ class Sandbox:
                 hold.warnings = (*([limits] if limits else ()), *warnings)
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
+            self.rootfs.count(job["lower"])
             remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
         except BaseException as error:
             agents.close()

@@ -61,7 +61,9 @@ class Staging:
             root.mkdir(mode=0o755)
             root.chmod(0o755)
             (work / "tmp/work").mkdir()
-            lower = self.rootfs.stack(spec.snapshot, cancel)
+            # A limit of files' sizes holds for the tracer, too, which would write contents.
+            whole = any(name == "fsize" for name, *_ in spec.ulimits)
+            lower = self.rootfs.stack(spec.snapshot, cancel, whole=whole)
         else:
             self.rootfs.copy(spec.snapshot, work, cancel, record=str(work / "record"))
         mounts = [

@@ -7,6 +7,7 @@ import os
 import stat
 
 from .extract import OPAQUE
+from .lazy import open_content
 from .owners import read_paths
 from .properties import Info, believe, is_opaque, join, look, order_of
 
@@ -113,9 +114,13 @@ class StackBase:
             except FileNotFoundError:
                 continue
             try:
-                return _same_bytes(fd, 0, new)
+                content, offset = open_content(root, fd) if self.owners else (os.dup(fd), 0)
             finally:
                 os.close(fd)
+            try:
+                return _same_bytes(content, offset, new)
+            finally:
+                os.close(content)
         return False
 
 

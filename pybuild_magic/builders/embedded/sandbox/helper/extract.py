@@ -11,6 +11,8 @@ import mmap
 import os
 import stat
 
+from . import lazy
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +98,10 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
         if path:
             os.mkdir(path, 0o700)
     files = [row for row in plan.others.values() if row[TYPE] == "0"]
+    if job["lazy"]:
+        hollow = [row for row in files if is_lazy(row)]
+        lazy.write(job["lazy"], job["tars"], [writer.hollow(row) for row in hollow])
+        files = [row for row in files if not is_lazy(row)]
     _write_files(writer, files)
     for row in plan.others.values():
         if row[TYPE] not in "01":
@@ -120,6 +126,11 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
     if job["record"]:
         with open(job["record"], "wb") as file:
             marshal.dump(record(job["entries"]), file)
+
+
+def is_lazy(row: EntryRow) -> bool:
+    """Return whether a file's content may be written later; a later write would clear its set-user-ID bit."""
+    return row[SIZE] > 0 and not row[MODE] & 0o7000
 
 
 def write_mark(path: str) -> None:
@@ -205,6 +216,20 @@ class Writer:
             if row[XATTRS]:
                 self._attributes(fd, row)
             os.utime(fd, ns=(row[MTIME], row[MTIME]))
+        finally:
+            os.close(fd)
+
+    def hollow(self, row: EntryRow) -> lazy.Hollow:
+        """Make a regular file with a hole for content."""
+        path, size = row[PATH], row[SIZE]
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, row[MODE])
+        try:
+            os.ftruncate(fd, size)
+            self._own(fd, row)
+            if row[XATTRS]:
+                self._attributes(fd, row)
+            os.utime(fd, ns=(row[MTIME], row[MTIME]))
+            return os.fstat(fd).st_ino, path, size, row[BLOB], row[OFFSET]
         finally:
             os.close(fd)
 

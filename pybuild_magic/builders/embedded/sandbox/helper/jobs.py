@@ -120,6 +120,10 @@ class ExtractJob(TypedDict):
     """The file for a record of the extracted entries, for a later comparison; "" for none."""
     owners: str
     """The file for the table of owners of a traced root."""
+    lazy: str
+    """The file for the table of contents that the tracer writes later (see `lazy`); "" to write all contents now."""
+    tars: list[str]
+    """The paths of `blobs` from the directory in which that table will be."""
     remembered: bool
     """Whether a tracer remembers owners, devices and capabilities, which files cannot have here."""
 
