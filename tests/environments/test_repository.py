@@ -125,6 +125,10 @@ EXPECTED: dict[str, tuple[dict[str, str], list[str]]] = {
         {"pyproject.toml": '[build-system]\nrequires=[]\n[project]\nname="a"\nversion="1"\ndynamic=["dependencies"]\n'},
         ["pip install --cache-dir /var/cache/pip .\n"],
     ),
+    "hashes of all kinds": (
+        {"requirements.txt": f"six==1 --hash=sha256:{'a' * 64} \\\n --hash sha512:{'B' * 128}"},
+        ["# requirements.txt\n"],
+    ),
     "a lock that has JupyterLab": (
         {"requirements.txt": "JupyterLab==4.2\n"},
         ["# The environment, which the user owns\nRUN python3 -m venv /srv/env\n\n# requirements.txt\n"],
@@ -228,6 +232,12 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[BuildError], str]] = {
         ContextError,
         "which is not in the repository",
     ),
+    "a hash that is too short": (
+        {"requirements.txt": "-r more.txt", "more.txt": "toml==0.10.2 \\\n    --hash=sha256:abc\n"},
+        ContextError,
+        "more.txt has the hash sha256:abc, which is not valid.",
+    ),
+    "a weak hash": ({"requirements.txt": f"toml --hash md5:{'0' * 32}"}, ContextError, "which is not valid"),
     "a missing include": ({"requirements.txt": "-r more.txt"}, ContextError, "includes more.txt, which is not"),
     "an include outside": ({"requirements.txt": "-r ../../etc/passwd"}, ContextError, "which is not in the repository"),
     "Nix": ({"default.nix": "{}"}, UnsupportedError, "Nix environments are not supported"),

@@ -16,6 +16,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.+/-]+")
 _FILES = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=)?(.+)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s+|=)?(.+)")
 _REMOTE = re.compile(r"(?:git|hg|svn|bzr)\+|https?://|ftp://", re.IGNORECASE)
+_HASH = re.compile(r"--hash[=\s]\s*(\S+)")
+_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}|sha384:[0-9a-fA-F]{96}|sha512:[0-9a-fA-F]{128}")
+"""The hashes that pip takes."""
 _MOST = 100
 
 
@@ -33,7 +36,7 @@ class Requirements(msgspec.Struct, frozen=True):
 
 
 def read_requirements(files: RepositoryFiles, path: str) -> Requirements:
-    """Read a requirements file and its includes. Raises ContextError for a missing file."""
+    """Read a requirements file and its includes. Raises ContextError for a missing file and a bad hash."""
     seen, names, local, itself = list[str](), set[str](), "", False
     todo = [path]
     while todo:
@@ -47,6 +50,12 @@ def read_requirements(files: RepositoryFiles, path: str) -> Requirements:
         if len(seen) > _MOST:
             raise ContextError(f"{path} includes more than {_MOST} files.")
         for line in _lines(text):
+            for digest in _HASH.findall(line):
+                if not _DIGEST.fullmatch(digest):
+                    raise ContextError(
+                        f"{current} has the hash {digest[:80]}, which is not valid.",
+                        hint="pip takes sha256:, sha384: and sha512:, each with all of its hexadecimal digits.",
+                    )
             if match := _FILES.fullmatch(line):
                 included = match[1].strip().strip("\"'")
                 if _REMOTE.match(included):

@@ -226,7 +226,7 @@ def _twice(steps: Sequence[Step], groups: Iterable[list[LayerFile]]) -> list[Sav
         notes = [] if is_certain else ["their names and sizes are equal"]
         if step.sources:
             notes.append(advice.left_out(step, paths))
-        if pile.files > len(paths):
+        if pile.files > len(paths) and not step.of_base:
             notes.append(f"the line is about the largest, and {pile.files - len(paths):,} more are like them")
         title = "duplicate files" if is_certain else "files that are probably duplicates"
         rows.append(_saving(pile, title, line, "; ".join(notes), step.text))
