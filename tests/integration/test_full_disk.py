@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
 
+from pybuild_magic.display.advice import advice
 from pybuild_magic.errors import ExportError, RunError, StoreError
 from tests.services import require
 from tests.services.common import need_root
@@ -65,6 +68,28 @@ def test_under_the_store_while_a_command_runs(cramped: Home) -> None:
     error = cramped.fails(f"{BASE}RUN dd if=/dev/zero of=/big bs=1M count=40\n")
     assert isinstance(error, RunError)
     assert any("No space left on device" in line for line in error.logs)
+    usable(cramped)
+
+
+def test_under_the_store_while_a_traced_command_reads_its_base(
+    cramped: Home, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tracer writes a content into the layer's directory when it is read."""
+    subprocess.run([sys.executable, Path(__file__).parents[2] / "native/build.py"], check=True)
+    monkeypatch.setenv("PYBUILD_RUNG", "4")
+    (tmp_path / "base").mkdir()
+    content = os.urandom(2 << 20)
+    (tmp_path / "base/big").write_bytes(content)
+    cramped.build(f"{BASE}COPY big /\nRUN true\n", str(tmp_path / "base"), tags="base")
+    free = os.statvfs(small)
+    (small / "other").write_bytes(bytes(free.f_bavail * free.f_bsize - (1 << 20)))
+    error = cramped.fails("FROM base\nRUN cat /big > /dev/null\n")
+    assert isinstance(error, RunError)
+    assert any("No space left on device" in line for line in error.logs)
+    assert "A disk is full" in advice(error, error.logs)
+    (small / "other").unlink()
+    result = cramped.build("FROM base\nRUN md5sum /big\n", tags="again")
+    assert md5(content).hexdigest() in "".join(result.logs.values())
     usable(cramped)
 
 
