@@ -60,6 +60,8 @@ class BackgroundRun:
     def logs(self, tail: int | None = None, *, follow: bool = False) -> Iterator[Piece]:
         """Yield (stream, bytes) of the output so far, stream 1 or 2; with `follow`, go on until the run ends."""
         record = self._record.fresh()
+        with suppress(BuildError):  # it has ended, and its log is complete
+            door.ask(record.directory, door.Flush()).close()
         yield from read_log(record.directory, (lambda: record.running) if follow else None, tail)
 
     @property

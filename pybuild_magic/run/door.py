@@ -44,11 +44,15 @@ class Enter(msgspec.Struct, frozen=True, tag="enter"):
     terminal: tuple[int, int] | None = None
 
 
+class Flush(msgspec.Struct, frozen=True, tag="flush"):
+    """Bring the log up to date with what the process has written by now."""
+
+
 class Wait(msgspec.Struct, frozen=True, tag="wait"):
     """Wait until the run has ended."""
 
 
-Request = Stop | Signal | Enter | Wait
+Request = Stop | Signal | Enter | Flush | Wait
 
 
 class Answer(msgspec.Struct, frozen=True):

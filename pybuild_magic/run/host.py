@@ -22,7 +22,7 @@ from ..cancel import Cancel
 from ..errors import BuildError, Interrupted, UsageError
 from . import door
 from .container import Container
-from .door import Answer, Enter, Request, Signal, Stop
+from .door import Answer, Enter, Flush, Request, Signal, Stop
 from .image import RunImage
 from .log import LogWriter
 from .options import RunOptions, environment
@@ -118,7 +118,8 @@ class Host:
                     return
                 if fd == self.owner:
                     poll.unregister(fd)
-                    self.stop(None)
+                    self.wait_for_end(self.container.options.stop_timeout)
+                    self.hold.stop(self.container.stop_signal)  # nobody waits for one that does not handle it
                 elif fd == server.fileno():
                     client, _ = server.accept()
                     self.clients[client.fileno()] = client
@@ -159,15 +160,20 @@ class Host:
                 self.hold.signal(number)
             case Enter():
                 self.enter(request, fds)
+            case Flush():
+                self.hold.flush()
             case _:
                 pass
 
     def stop(self, timeout: float | None, number: int = 0) -> None:
-        """Ask the process to end, and kill it after a while."""
-        seconds = self.container.options.stop_timeout if timeout is None else timeout
+        """Ask the process to end, and kill it after a while, also if it ignores the signal: it may be finishing."""
+        self.wait_for_end(self.container.options.stop_timeout if timeout is None else timeout)
+        self.hold.signal(number or self.container.stop_signal)
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Kill the process when so many seconds have passed; never when they are negative."""
         if seconds >= 0:
             self.deadline = min(self.deadline, time.monotonic() + seconds)
-        self.hold.stop(number or self.container.stop_signal)
 
     def enter(self, request: Enter, fds: Sequence[int]) -> None:
         """Start another process in the same sandbox."""

@@ -63,6 +63,28 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         _quiet("stop", "--timeout", "0", NAME),
         Step(("logs", NAME)),
     ),
+    "finishing": (
+        _begin("trap '' TERM; touch /ready; while ! test -e /stop; do sleep 0.05; done; sleep 1; echo finished"),
+        _READY,
+        _exec("touch /stop"),
+        _quiet("stop", "-t", "20", NAME),
+        Step(("logs", NAME)),
+    ),
+    "without_a_handler": (
+        _begin(
+            "touch /ready; while ! test -e /stop; do sleep 0.05; done; sleep 1; echo finished", "--stop-timeout", "20"
+        ),
+        _READY,
+        _exec("touch /stop"),
+        _quiet("stop", NAME),
+        Step(("logs", NAME)),
+    ),
+    "killed_in_time": (
+        _begin("touch /ready; sleep 30; echo never"),
+        _READY,
+        _quiet("stop", "-t", "1", NAME),
+        Step(("logs", NAME)),
+    ),
     "entered": (
         _begin(_STAY, "-e", "R=run", "-w", "/tmp"),
         _READY,

@@ -81,6 +81,7 @@ class Hold:
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._console = -1
+        self._streams: _Streams | None = None
         self._waiting: list[tuple[str, int]] = []
         self._size: tuple[int, int] | None = None
         self.started = threading.Event()
@@ -107,7 +108,7 @@ class Hold:
         self._order("signal", number)
 
     def stop(self, number: int = SIGTERM) -> None:
-        """Ask the process to end with a signal; if it does not handle the signal it is killed, with its children."""
+        """Send a signal that is to end the process; if that does not handle it, kill it at once, with its children."""
         self._order("stop", number)
 
     def resize(self, rows: int, columns: int) -> None:
@@ -128,6 +129,17 @@ class Hold:
             with suppress(OSError):  # it has ended
                 self._channel.send(marshal.dumps((word, int(number))))
 
+    def flush(self) -> None:
+        """Pass on the output that the process has written by now, without waiting for the thread that does so."""
+        streams = self._streams
+        if streams is not None:
+            for fd in list(streams.streams):
+                streams.pass_on(fd)
+
+    def attach_streams(self, streams: _Streams | None) -> None:
+        """Set the standard streams of the process; None when it has ended."""
+        self._streams = streams
+
     def attach(self, channel: socket.socket | None) -> None:
         """Set the socket through which the process is reached; None when it has ended."""
         with self._lock:
@@ -147,8 +159,18 @@ class Hold:
 class _Streams:
     """The standard streams of a running process."""
 
-    def __init__(self, channel: socket.socket, streams: dict[int, int], hold: Hold, sink: int, start_fd: int) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        streams: dict[int, int],
+        hold: Hold,
+        sink: int,
+        start_fd: int,
+        on_output: Output,
+    ) -> None:
         self.channel = channel
+        self.on_output = on_output
+        self._passing = threading.Lock()
         self.streams = streams
         self.hold = hold
         self.sink = sink
@@ -243,6 +265,9 @@ class _Streams:
 
     def close(self) -> None:
         """Close the descriptors that belong to this process only."""
+        self.hold.attach_streams(None)
+        with self._passing:  # nobody reads them from now on
+            self.streams = {}
         self.hold.started.set()
         self.hold.attach_console(-1)
         self.hold.attach(None)
@@ -266,7 +291,22 @@ class _Streams:
             self.take_console(console)
         return ended
 
-    def follow(self, on_output: Output, result: Result) -> None:
+    def pass_on(self, fd: int) -> bool | None:
+        """Pass on available output of a stream; return False at its end, None when there is nothing yet."""
+        with self._passing:
+            if fd not in self.streams:
+                return False
+            try:
+                data = os.read(fd, _CHUNK)
+            except BlockingIOError:
+                return None
+            except OSError:  # all ends of the terminal are closed
+                return False
+            if data:
+                self.on_output(self.streams[fd], data)
+            return bool(data)
+
+    def follow(self, result: Result) -> None:
         """Pass everything on until the process has ended and all of its output has been read."""
         ended = False
         while not ended:
@@ -286,22 +326,11 @@ class _Streams:
                     self.read_source()
                 elif fd == self.sink and events & ~select.POLLIN and self.pending:
                     self.write_sink()
-                elif fd in self.streams and not _pass_on(fd, self.streams[fd], on_output):
+                elif fd in self.streams and self.pass_on(fd) is False:
                     self.forget(fd)
-        for fd, stream in self.streams.items():
-            while _pass_on(fd, stream, on_output):
+        for fd in self.streams:
+            while self.pass_on(fd):
                 pass
-
-
-def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
-    """Pass on available output; return False at the end, or when there is none."""
-    try:
-        data = os.read(fd, _CHUNK)
-    except OSError:  # there is nothing yet, or all ends of the terminal are closed
-        return False
-    if data:
-        on_output(stream, data)
-    return bool(data)
 
 
 def close_all(fds: list[int]) -> None:
@@ -347,7 +376,8 @@ def run_job(
                 os.close(fd)
         stack.enter_context(channel)
         stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-        process = _Streams(channel, streams, hold, sink, start_fd)
+        process = _Streams(channel, streams, hold, sink, start_fd, on_output)
         stack.callback(process.close)
         hold.attach(channel)
-        process.follow(on_output, result)
+        hold.attach_streams(process)
+        process.follow(result)
