@@ -15,6 +15,7 @@ _RUN = re.compile(r"^\s*(ONBUILD\s+)?RUN\b", re.MULTILINE | re.IGNORECASE)
 
 _REASONS: dict[str, tuple[str, tuple[int, ...]]] = {
     "tmpfs": ("a tmpfs is a directory of the place", (4, 5)),
+    "tmpfs_keeps_a_mode": ("a tmpfs is a directory of the place", (4, 5)),
     "tmpfs_size": ("a tmpfs is a directory of the place, of no size of its own", (4, 5)),
     "cannot_mount": ("root has the place's rights over its name", (4,)),
     "capabilities_without_network": ("the kernel tells the place's capabilities in /proc/self/status", (4, 5)),
@@ -33,7 +34,7 @@ _REASONS: dict[str, tuple[str, tuple[int, ...]]] = {
     "shm_size_default": ("/dev/shm is a directory of the place", (4, 5)),
     "standard_streams": ("pipes keep the owner that they have outside", (3, 4, 5)),
 }
-_MOUNTS = ("tmpfs", "tmpfs_size")
+_MOUNTS = ("tmpfs", "tmpfs_keeps_a_mode", "tmpfs_size")
 
 EXPLAINED: dict[str, dict[int, str]] = {
     f"{'mounts' if name in _MOUNTS else 'run'}/{name}": dict.fromkeys(rungs, why)

@@ -92,6 +92,14 @@ case(
 )
 case("tmpfs_size", "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=4m df -k /t | awk 'NR>1 {print $2}' > /s\n")
 case("tmpfs_size_bad", "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=x true\n")
+case(
+    "tmpfs_keeps_a_mode",
+    "FROM busybox\nRUN mkdir -m 750 /d\nRUN --mount=type=tmpfs,target=/d stat -c '%a %u' /d > /s\n",
+)
+case(
+    "tmpfs_workdir",
+    "FROM busybox\nWORKDIR /t/sub\nRUN --mount=type=tmpfs,target=/t pwd > /s && stat -c '%a %u' . >> /s\n",
+)
 case("tmpfs_over_existing", "FROM busybox\nRUN --mount=type=tmpfs,target=/etc ls -a /etc > /l\n")
 case(
     "secret",

@@ -239,3 +239,4 @@ case(
     "FROM busybox\nRUN echo one && echo two && echo three && echo four && echo five && echo six && false\n",
 )
 case("fails_quotes", "FROM busybox\nRUN echo \"a 'b'\" $HOME && sh -c 'exit 7'\n")
+case("home_empty", "FROM busybox\nENV HOME=\nRUN echo $HOME > /h\n")

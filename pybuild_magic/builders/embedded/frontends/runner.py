@@ -262,6 +262,11 @@ def _check_devices(request: SolveRequest, op: ExecOp, node: Node) -> None:
 
     machine = Machine()
     granted = [item.removeprefix("device=") for item in request.entitlements if item.startswith("device=")]
+    if aliased := [item for item in granted if "," in item]:
+        raise UnsupportedError(
+            f"--allow device={aliased[0]}: a device cannot be given another name here.",
+            hint="Name the device itself in RUN --device, and allow it without an alias.",
+        )
     allowed = {name for item in granted for name in machine.find(item)}
     wanted = dict.fromkeys(
         name for device in op.devices for name in machine.find(device.name, optional=device.optional)

@@ -12,10 +12,13 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 def environment(env: tuple[str, ...], home: str) -> list[str]:
-    """Return `env` with the PATH that BuildKit adds and the HOME that the runtimes add."""
-    names = {item.partition("=")[0] for item in env}
-    added = [f"PATH={PATH}"] if "PATH" not in names else []
-    return [*env, *added, *([f"HOME={home}"] if "HOME" not in names else [])]
+    """Return `env` with the PATH that BuildKit adds, and the HOME that the runtimes add, also for an empty one."""
+    known = {name: value for name, _, value in (item.partition("=") for item in env)}
+    added = [] if "PATH" in known else [f"PATH={PATH}"]
+    if not known.get("HOME"):
+        env = tuple(item for item in env if not item.startswith("HOME="))
+        added.append(f"HOME={home}")
+    return [*env, *added]
 
 
 def is_text(spec: RunSpec) -> bool:

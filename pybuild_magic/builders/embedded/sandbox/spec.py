@@ -43,7 +43,7 @@ class SandboxMount(msgspec.Struct, frozen=True):
     """bind: whether it is a device of the machine that may be opened."""
     size: int = 0
     options: str = ""
-    """tmpfs: additional mount options, such as mode=700; `exec` among them allows programs to run."""
+    """tmpfs: additional mount options, such as mode=700 or noexec."""
     data: bytes = b""
     mode: int = 0o400
     uid: int = 0
@@ -129,7 +129,11 @@ def sized(spec: RunSpec) -> list[str]:
     """Return the paths of file systems in memory with a size, which a tracer cannot enforce."""
     return [
         *(["/dev/shm"] if spec.shm_size else []),
-        *(mount.dest for mount in spec.mounts if mount.kind == MountType.TMPFS and mount.size),
+        *(
+            mount.dest
+            for mount in spec.mounts
+            if mount.kind == MountType.TMPFS and (mount.size or "size=" in mount.options)
+        ),
     ]
 
 

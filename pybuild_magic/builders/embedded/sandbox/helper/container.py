@@ -26,6 +26,17 @@ if TYPE_CHECKING:
             ...
 
 
+_TMPFS_FLAGS = {
+    "noexec": linux.MS_NOEXEC,
+    "noatime": linux.MS_NOATIME,
+    "nodiratime": linux.MS_NODIRATIME,
+    "relatime": linux.MS_RELATIME,
+    "strictatime": linux.MS_STRICTATIME,
+    **dict.fromkeys(("exec", "suid", "nosuid", "dev", "nodev", "atime", "diratime"), 0),
+}
+"""The options of a tmpfs that are flags, or no more than its defaults."""
+
+
 class Container:
     """A sandbox that is being set up, in the process that becomes it: pid 1 of a new PID namespace.
 
@@ -74,6 +85,7 @@ class Container:
         report(("stubs", self.prepare_paths(root)), self.images)
         self.mount_all(root)
         report(("created", root.created))
+        self.make_cwd(root)
         hooks.prepare(self.job["hooks"], self.scratch)
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)
@@ -152,6 +164,13 @@ class Container:
         os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
         return stubs
 
+    def make_cwd(self, root: Root) -> None:
+        """Make the working directory again, where a mount has covered it, as runc does."""
+        try:
+            os.close(root.make(self.job["cwd"], directory=True))
+        except OSError:
+            pass  # the process finds out, and says so
+
     def remember(self, root: Root) -> None:
         """Record owners for files that are made for the process but cannot be given to its user."""
         job = self.job
@@ -200,9 +219,12 @@ class Container:
         flags = linux.MS_RDONLY if item["readonly"] else 0
         flags |= 0 if self.job["insecure"] or item["device"] else linux.MS_NODEV
         if item["kind"] == "tmpfs":
+            mode = root.mode(item["dest"])
             target = root.make(item["dest"], directory=True)
             flags, options = tmpfs_options(item, flags)
-            linux.mount_at(target, "tmpfs", linux.MS_NOSUID | flags, options)
+            # As in runc: a directory of the image keeps its mode, unless an option, which comes later, says otherwise.
+            options = ",".join(filter(None, (f"mode={mode:o}" if mode is not None else "", options)))
+            linux.mount_at(target, "tmpfs", flags, options)
         else:
             target = root.make(item["dest"], directory=stat.S_ISDIR(os.stat(source).st_mode))
             if item["kind"] == "secret":
@@ -218,10 +240,12 @@ def cwd_owner(job: RunJob) -> tuple[int, int]:
 
 
 def tmpfs_options(item: MountJob, flags: int) -> tuple[int, str]:
-    """Return the flags and the options of a tmpfs."""
+    """Return the flags and the options of a tmpfs. Its device nodes can never be opened, whatever the options say."""
     words = [word for word in item["options"].split(",") if word]
-    flags |= linux.MS_NOEXEC if "noexec" in words else 0
-    words = [word for word in words if word not in ("exec", "noexec")]
+    flags |= 0 if "suid" in words else linux.MS_NOSUID
+    for word in words:
+        flags |= _TMPFS_FLAGS.get(word, 0)
+    words = [word for word in words if word not in _TMPFS_FLAGS]
     return flags, ",".join([f"size={item['size']}", *words] if item["size"] else words)
 
 

@@ -50,6 +50,8 @@ def follow(program: int | str, channel: int, job: ProcessJob, *options: str) -> 
 def candidates(args: list[str], environment: dict[str, str]) -> list[str]:
     """Return the possible paths of the command."""
     name = args[0] if args else ""
+    if not name:
+        return []
     directories = [""] if "/" in name else environment.get("PATH", "").split(":")
     return [f"{directory}/{name}" if directory else name for directory in directories]
 

@@ -106,6 +106,17 @@ class Root:
             self.created.append(path)
         return fd
 
+    def mode(self, path: str) -> int | None:
+        """Return the permissions of the directory at `path`; None when there is none."""
+        try:
+            fd = self.open(path, os.O_DIRECTORY)
+        except OSError:
+            return None
+        try:
+            return stat.S_IMODE(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+
     def resolve(self, path: str) -> str:
         """Return `path` as an absolute path with links resolved; missing parts stay as written.
 

@@ -29,7 +29,7 @@ class MountJob(TypedDict):
     selector: str
     size: int
     options: str
-    """tmpfs: additional mount options; `exec` among them allows programs to run."""
+    """tmpfs: additional mount options."""
     data: bytes
     mode: int
     uid: int
@@ -49,7 +49,7 @@ class ProcessJob(TypedDict):
     ulimits: list[tuple[str, int, int]]
     insecure: bool
     capabilities: list[str] | None
-    """Root's capabilities; None for the default of a RUN."""
+    """Root's capabilities; None for the default of a RUN. With ALL, only those that there are here."""
     terminal: list[int]
     """Rows and columns of the process's terminal; [] for pipes."""
 

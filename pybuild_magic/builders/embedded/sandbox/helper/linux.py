@@ -23,11 +23,14 @@ MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REMOUNT = 0x20
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
 MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x4_0000
 MS_SLAVE = 0x8_0000
+MS_RELATIME = 0x20_0000
 MS_STRICTATIME = 0x100_0000
 MNT_DETACH = 2
 
@@ -292,6 +295,15 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         for shift in (0, 32)
     )
     _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(data)), "capset")
+
+
+def permitted() -> int:
+    """Return the mask of this process's permitted capabilities."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x2008_0522, 0), 8)
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, data), "capget")
+    words = struct.unpack("=6I", data.raw)
+    return words[1] | words[4] << 32
 
 
 def sethostname(name: str) -> None:

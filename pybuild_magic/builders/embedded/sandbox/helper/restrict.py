@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .jobs import EnterJob, RunJob
 
 
+_LOCKS = 10
+"""RLIMIT_LOCKS, which Linux still has and Python does not name."""
+
+
 def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
     """Apply limits, then user and capabilities, then the call filter: each step needs what the next takes away."""
     set_limits(job["ulimits"])
@@ -33,6 +37,8 @@ def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
     if not job["insecure"]:
         allowed = security.allowed(job["network"], job["capabilities"])
         mask = security.drop_capabilities(allowed)
+        if "ALL" in (job["capabilities"] or ()):
+            mask &= linux.permitted()
         if "CAP_SYS_ADMIN" not in allowed:
             security.filter_calls()
     if not single:
@@ -60,9 +66,10 @@ def close_all_but(*fds: int) -> None:
 
 
 def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
-    """Apply setrlimit(2) for each (name, soft, hard)."""
-    for name, soft, hard in ulimits:
-        number = getattr(resource, f"RLIMIT_{name.upper()}", None)
+    """Apply setrlimit(2) for each (name, soft, hard); the last of a name counts."""
+    last = {name: (soft, hard) for name, soft, hard in ulimits}
+    for name, (soft, hard) in last.items():
+        number = _LOCKS if name == "locks" else getattr(resource, f"RLIMIT_{name.upper()}", None)
         if number is None:
             raise OSError(22, f"there is no limit named {name}")
         try:

@@ -7,7 +7,7 @@ import os
 import stat
 
 from . import linux, security
-from .container import Container, cwd_owner, has_cgroup2, tmpfs_options
+from .container import Container, cwd_owner, has_cgroup2
 from .init import FORWARDED
 from .inside import PathError, Root, clean
 from .light import signal
@@ -169,6 +169,9 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
     linux_part: dict[str, object] = {"namespaces": [{"type": name} for name in namespaces]}
     allowed = security.allowed(job["network"], job["capabilities"])
     capabilities = list(security.ALL_CAPABILITIES[:38] if job["insecure"] else allowed)
+    if "ALL" in (job["capabilities"] or ()):
+        available = linux.permitted()
+        capabilities = [name for name, number in allowed.items() if available >> number & 1]
     process["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), capabilities)
     if not job["insecure"]:
         linux_part["maskedPaths"] = list(security.MASKED_PATHS)
@@ -220,9 +223,9 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
 def _own(item: MountJob, source: str, *, insecure: bool) -> tuple[str, str, list[str]]:
     options = [*(["ro"] if item["readonly"] else []), *([] if insecure or item["device"] else ["nodev"])]
     if item["kind"] == "tmpfs":
-        flags, data = tmpfs_options(item, 0)
-        noexec = ["noexec"] if flags & linux.MS_NOEXEC else []
-        return "tmpfs", "tmpfs", ["nosuid", *options, *noexec, *(data.split(",") if data else [])]
+        size = [f"size={item['size']}"] if item["size"] else []
+        words = [word for word in item["options"].split(",") if word and word != "dev"]
+        return "tmpfs", "tmpfs", ["nosuid", *options, *size, *words]
     if item["kind"] == "secret":
         noexec = [] if item["mode"] & 0o111 else ["noexec"]
         return "bind", source, ["ro", "rbind", "nodev", "nosuid", *noexec]
