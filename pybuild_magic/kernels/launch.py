@@ -83,7 +83,7 @@ def _container(request: KernelRequest) -> Container:
     here = str(Path.cwd())
     mounts = options.volumes
     if here != "/" and not any(here == own or here.startswith(f"{own}/") for own in _OWN):
-        mounts = (Volume(here, here), *mounts)
+        mounts = (*([] if any(here == mount.target for mount in mounts) else [Volume(here, here)]), *mounts)
     else:
         print(
             f"{here} is a directory of the image itself, so the kernel does not see the notebook's directory.",

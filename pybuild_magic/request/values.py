@@ -189,6 +189,8 @@ def parse_ulimit(value: str) -> Ulimit:
         suggestion = nearest(name, _ULIMITS)
         raise UsageError(f"--ulimit does not know {name!r}.", hint=f"Did you mean {suggestion}?" if suggestion else "")
     soft, colon, hard = limits.partition(":")
+    if " " in limits or "_" in limits:
+        raise UsageError(f"--ulimit {value!r} is not NAME=SOFT[:HARD] in numbers.")
     try:
         ulimit = Ulimit(name, int(soft), int(hard) if colon else int(soft))
     except ValueError:

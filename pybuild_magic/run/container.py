@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,8 @@ from ..store import resolve
 from .image import RunImage, find_image
 from .options import RunOptions, environment, options_of, parse_signal
 from .result import Captured, RunResult, code_of_outcome
-from .volumes import to_mounts
+from .systemfiles import system_files
+from .volumes import Volume, distinct, to_mounts
 
 if TYPE_CHECKING:
     from ..results.difference import Difference
@@ -73,10 +75,12 @@ class Container:
         step = self.image.step
         with ExitStack() as stack:
             places: dict[str, Path] = {}
-            if names := [volume.source for volume in self.options.volumes if volume.named]:
+            if names := [volume.source for volume in self.options.volumes if volume.named and volume.source]:
                 from .named import held_volumes
 
                 places = stack.enter_context(held_volumes(names))
+            if step is None:
+                extra = (*stack.enter_context(self._system_files()), *extra)
             spec = self._spec(terminal, places, extra)
             if step is not None:
                 spec = self._on_step(stack.enter_context(embedded_builder().failed.opened(step, cancel)), spec)
@@ -128,11 +132,13 @@ class Container:
     ) -> RunSpec:
         options, config = self.options, self.image.config.config
         network = NetMode.NONE if options.network == "none" else NetMode.HOST
-        hostname = options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
+        hostname = self.hostname
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
         edits = _devices(options)
-        mounts = (*edits.mounts, *to_mounts(options.volumes, places, self.image.snapshot), *extra)
+        volumes = distinct(options.volumes)
+        mounts = (*edits.mounts, *to_mounts(volumes, places, self.image.snapshot))
+        mounts = (*sorted((*self._volumes(volumes, mounts), *mounts), key=lambda mount: mount.dest), *extra)
         if self.script is not None:
             mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
         return RunSpec(
@@ -142,7 +148,7 @@ class Container:
             env=environment(RunOptions(env=edits.env), environment(options, (*base, *config.env))),
             cwd=options.workdir or config.working_dir or "/",
             user=options.user or config.user,
-            mounts=(*self._volumes(mounts), *mounts),
+            mounts=mounts,
             network=network,
             hostname=hostname,
             extra_hosts=options.add_hosts,
@@ -159,25 +165,55 @@ class Container:
             terminal=(terminal or (24, 80)) if options.tty else None,
         )
 
-    def _volumes(self, mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
-        """Return mounts for the image's VOLUMEs: they begin with the image's files, and end with the process."""
-        destinations = {mount.dest.rstrip("/") for mount in mounts}
+    def _volumes(self, volumes: Iterable[Volume], mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
+        """Return mounts for the volumes that end with the process: the image's VOLUMEs, and those without a source.
+
+        They begin with the image's files.
+        """
+        taken = {mount.dest.rstrip("/") for mount in mounts}
+        wanted = {"/" + path.strip("/"): Volume("/" + path.strip("/")) for path in self.image.config.config.volumes}
+        wanted |= {volume.target: volume for volume in volumes if volume.named and not volume.source}
         tree = embedded_builder().store.tree(self.image.snapshot)
-        volumes: list[SandboxMount] = []
-        for path in sorted(self.image.config.config.volumes):
-            dest = "/" + path.strip("/")
-            if dest in destinations or dest == "/":
+        found: list[SandboxMount] = []
+        for dest, volume in wanted.items():
+            if dest in taken or dest == "/":
                 continue
             entry = tree.get(resolve(tree, dest.lstrip("/")))
-            there = entry is not None and entry.is_dir
-            volumes.append(SandboxMount(dest, snapshot=self.image.snapshot if there else (), selector=dest * there))
-        return volumes
+            there = volume.copy and entry is not None and entry.is_dir
+            snapshot, selector = (self.image.snapshot, dest) if there else ((), "")
+            found.append(SandboxMount(dest, snapshot=snapshot, selector=selector, readonly=volume.readonly))
+        return found
+
+    @property
+    def hostname(self) -> str:
+        """The host name of the process."""
+        options = self.options
+        return options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
+
+    @contextmanager
+    def _system_files(self) -> Generator[list[SandboxMount]]:
+        """Yield mounts for the files of /etc that the process gets, unless one of its volumes is there."""
+        builder, options = embedded_builder(), self.options
+        taken = {volume.target for volume in options.volumes}
+        place = builder.store.rootfs.workdir()
+        try:
+            mounts: list[SandboxMount] = []
+            for path, data in system_files(self.hostname, options.network, options.add_hosts).items():
+                if path not in taken:
+                    file = place / path.rpartition("/")[2]
+                    file.write_bytes(data)
+                    file.chmod(0o644)
+                    mounts.append(SandboxMount(path, source=file, readonly=options.read_only))
+            yield mounts
+        finally:
+            builder.sandbox.remove(place)
 
     def run(self, show: Show | None = None) -> RunResult:
         """Run the process to its end; `show` gets its output in this thread, as much as a display can take.
 
-        KeyboardInterrupt sends the stop signal, and kills the process after the stop timeout or at a second interrupt;
-        Interrupted is raised then. Raises BuildError when the process cannot be run; one that fails raises nothing.
+        KeyboardInterrupt sends the stop signal, and kills the process after the stop timeout, at a second interrupt, or
+        at once if it does not handle the signal; Interrupted is raised then. Raises BuildError when the process cannot
+        be run; one that fails raises nothing.
         """
         return _Run(self, show).result()
 
@@ -252,7 +288,8 @@ class _Run:
                 if interrupts > 1:
                     self.cancel.cancel()
                 else:
-                    deadline = time.monotonic() + self.container.options.stop_timeout
+                    seconds = self.container.options.stop_timeout
+                    deadline = time.monotonic() + seconds if seconds >= 0 else math.inf
                     self.hold.stop(self.container.stop_signal)
         self.thread.join()
         if interrupts:
@@ -338,9 +375,10 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
             hint="Write it as in docker run, for instance NET_RAW or SYS_PTRACE.",
         )
     default = [name for name in CAPABILITIES if name != "CAP_NET_RAW" or options.network == "none"]
-    capabilities = set(ALL_CAPABILITIES if "ALL" in options.cap_add else default)
-    capabilities = set[str]() if "ALL" in options.cap_drop else capabilities - set(options.cap_drop)
-    return tuple(sorted(capabilities | (set(options.cap_add) - {"ALL"})))
+    if "ALL" in options.cap_add:  # and --cap-drop ALL drops nothing then, as in docker run
+        return tuple(sorted({"ALL", *ALL_CAPABILITIES} - ({*options.cap_drop} - {"ALL"})))
+    kept = set[str]() if "ALL" in options.cap_drop else {*default} - {*options.cap_drop}
+    return tuple(sorted(kept | {*options.cap_add}))
 
 
 def keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:

@@ -39,12 +39,12 @@ def is_failed_step(ref: object) -> TypeGuard[str]:
     return isinstance(ref, str) and (ref == FAILED or ref.startswith(f"{FAILED}:"))
 
 
-def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Cancel | None = None) -> RunImage:
+def find_image(ref: Any, platform: str = "", *, pull: str = "missing", cancel: Cancel | None = None) -> RunImage:
     """Return the image that `ref` stands for.
 
     It is a name, `oci-layout://PATH`, a path of a layout or an archive, or a result. `@failed`, an error, or an error's
-    `state_name` stand for the files that a failed step left. An image that is not in the store is pulled. The caller
-    holds a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
+    `state_name` stand for the files that a failed step left. `pull` is one of
+    PULLS. The caller holds a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
     if isinstance(ref, RunError):
@@ -63,7 +63,20 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
         image, place = find_in_layout(store, path, target, cancel)
         return RunImage(path, fetch_layers(store, place, image, cancel), image.config)
     parsed = reference.parse(ref).tagged()
-    return (None if pull else _of_store(parsed, target, cancel)) or _resolved(parsed, target, cancel, pull=pull)
+    image = None if pull == "always" else _of_store(parsed, target, cancel)
+    if image is None and pull == "never":
+        raise SourceError(
+            f"{ref} is not in the store{f' for {platform}' if platform else ''}, and --pull never forbids to pull it.",
+            hint="%build images lists what is there.",
+        )
+    image = image or _resolved(parsed, target, cancel, pull=pull == "always")
+    own = image.config.platform
+    if platform and (own.os, own.architecture) != (target.os, target.architecture):
+        raise SourceError(
+            f"{image.name} is an image for {own}, not for {target}.",
+            hint="Leave --platform out, or build the image for that platform.",
+        )
+    return image
 
 
 def _of_store(ref: Reference, platform: Platform, cancel: Cancel) -> RunImage | None:

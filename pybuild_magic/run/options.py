@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,9 +16,11 @@ from ..portable import user_path
 from ..request.flags import Kind, ParsedFlags, parse_flags
 from ..request.rows import PARSE, Parse, Row, RowInput, defaults_of, field_of, last_word, read_fields
 from ..request.values import Ulimit, parse_host, parse_size, parse_ulimit
-from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
+from .volumes import Volume, distinct, parse_mount, parse_tmpfs, parse_volume
 
 _CAPABILITY = "CAP_"
+PULLS = ("always", "missing", "never")
+_REAL_TIME = re.compile(r"RTMIN\+(1[0-5]|[1-9])|RTMAX-(1[0-4]|[1-9])")
 _LEAST_MEMORY = 6 << 20
 """The least memory that Docker gives a process."""
 
@@ -64,7 +67,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gpus: str = ""
     """`all`, a number, or `device=NAME,...`."""
     platform: str = ""
-    pull: bool = False
+    pull: str = "missing"
+    """`always`, `missing` or `never`: whether the image comes from its registry."""
     stdin: bytes | None = None
     """The standard input of the process."""
     commit: str = ""
@@ -88,8 +92,8 @@ def parse_signal(value: str) -> int:
     name = value.upper().removeprefix("SIG")
     if name.isdigit() and int(name) in range(1, 65):
         return int(name)
-    if name.startswith("RTMIN+") and name[6:].isdigit():
-        return signal.SIGRTMIN + int(name[6:])
+    if match := _REAL_TIME.fullmatch(name):
+        return signal.SIGRTMIN + int(match[1]) if match[1] else signal.SIGRTMAX - int(match[2])
     number = getattr(signal, f"SIG{name}", None)
     if not isinstance(number, signal.Signals):
         raise UsageError(f"There is no signal {value!r}.", hint="For instance: SIGTERM, INT or 9.")
@@ -97,7 +101,8 @@ def parse_signal(value: str) -> int:
 
 
 def _stop_signal(value: str) -> str:
-    parse_signal(value)
+    if value:
+        parse_signal(value)
     return value
 
 
@@ -116,8 +121,8 @@ def _memory(value: str) -> int:
 
 
 def _variable(value: str) -> str:
-    if value.startswith("="):
-        raise UsageError(f"-e {value} does not name a variable.", hint="Write NAME=VALUE.")
+    if not value or value.startswith("="):
+        raise UsageError(f"-e {value!r} does not name a variable.", hint="Write NAME=VALUE.")
     return value
 
 
@@ -126,6 +131,8 @@ def _host(value: str) -> tuple[str, str]:
     if address == "host-gateway":
         return name, "127.0.0.1"  # the process has the machine's own network
     try:
+        if "%" in address:
+            raise ValueError(address)  # an interface of this machine, which Python takes and docker does not
         ipaddress.ip_address(address)
     except ValueError:
         raise UsageError(f"--add-host {value!r} is not HOST:IP: {address!r} is not an IP address.") from None
@@ -149,6 +156,7 @@ def _pids(value: str) -> int:
 
 
 def _network(value: str) -> str:
+    value = value.removeprefix("name=")
     if value in ("host", "none", "default"):
         return value
     raise UsageError(
@@ -167,13 +175,19 @@ class WorkdirError(UsageError):
 
 
 def _workdir(value: str) -> str:
-    if not value.startswith("/"):
+    if value and not value.startswith("/"):
         raise WorkdirError(f"The working directory {value!r} is invalid, it needs to be an absolute path.")
     return value
 
 
 def _entrypoint(value: str) -> tuple[str, ...]:
     return (value,) if value else ()
+
+
+def _pull(value: str) -> str:
+    if value not in (*PULLS, ""):
+        raise UsageError(f"--pull {value} is not known; use {', '.join(PULLS)}.")
+    return value or "missing"
 
 
 def _publish(value: str) -> None:
@@ -226,12 +240,13 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("memory", _ONE, "BYTES", "Memory limit", read=_memory, short="m"),
     _flag("mount", _MANY, "type=bind|volume|tmpfs,...", "Attach a mount", "volumes", parse_mount),
     _flag("name", _ONE, "NAME", "Name of a run in the background"),
+    _flag("net", _ONE, "MODE", "The same as --network", "network", _network),
     _flag("network", _ONE, "MODE", "host (the default) or none", read=_network),
     _flag("pids-limit", _ONE, "NUMBER", "Limit of processes; -1 for none", read=_pids),
     _flag("platform", _ONE, "OS/ARCH", "Platform of the image"),
     _flag("privileged", _BOOL, "", "Grant all capabilities, and hide nothing"),
     _flag("publish", _MANY, "PORT", "Not needed: the network is the machine's", read=_publish, short="p"),
-    _flag("pull", _BOOL, "", "Look for a newer version of the image"),
+    _flag("pull", _ONE, "always|missing|never", "When to pull the image; missing is the default", read=_pull),
     _flag("read-only", _BOOL, "", "Mount the root file system read-only"),
     _flag("rm", _BOOL, "", "With -d: forget the run and its log when it ends"),
     _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", read=lambda value: parse_size(value, "--shm-size")),
@@ -278,7 +293,8 @@ def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
 
 
 def checked(options: RunOptions) -> RunOptions:
-    """Return the options unchanged. Raises UsageError when one of them means nothing without another."""
+    """Return the options unchanged. Raises UsageError for those that cannot be together, or mean nothing alone."""
+    distinct(options.volumes)
     if options.detach:
         return options
     for flag, is_given in (("--name", options.name), ("--detach-from-kernel", options.detach_from_kernel)):
@@ -326,7 +342,10 @@ def input_of(value: Any) -> bytes:
 
 
 def environment(options: RunOptions, base: Sequence[str]) -> tuple[str, ...]:
-    """Return the variables of a process: those of `base`, of files, and those given; the last of each name wins."""
+    """Return the variables of a process: those of `base`, of files, and those given; the last of each name wins.
+
+    A bare name that is not set here removes the variable, except in a file, where it means nothing.
+    """
     variables = dict(_pair(item) for item in base)
     for item in [line for path in options.env_files for line in _lines(path)] + list(options.env):
         name, equals, value = item.partition("=")
@@ -336,6 +355,9 @@ def environment(options: RunOptions, base: Sequence[str]) -> tuple[str, ...]:
             variables[name] = os.environ[name]
         else:
             variables.pop(name, None)
+    for name, value in variables.items():
+        if "\0" in name + value:
+            raise UsageError(f"The variable {name!r} has a null byte, which no process can be given.")
     return tuple(f"{name}={value}" for name, value in variables.items())
 
 
@@ -349,9 +371,10 @@ def _lines(path: str) -> list[str]:
         text = user_path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--env-file {path} cannot be read: {error}.") from error
-    lines = [line.lstrip() for line in text.splitlines()]
+    lines = [line.removesuffix("\r").lstrip() for line in text.split("\n")]  # str.splitlines knows more ends of lines
+    lines = [line for line in lines if line and not line.startswith("#")]
     for line in lines:
         name = line.partition("=")[0]
-        if line and not line.startswith("#") and (not name or any(sign.isspace() for sign in name)):
+        if not name or " " in name or "\t" in name:
             raise UsageError(f"--env-file {path}: {line!r} names no variable.")
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if "=" in line or line in os.environ]

@@ -79,7 +79,7 @@ def test_help_is_about_the_flag_of_that_command(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "usage"),
     [
-        ("%build run -it --net", None),
+        ("%build run -it --netw", None),
         ("%build run --network", "--network MODE"),
         ("%%build run --rm --workdir", "--workdir PATH"),
         ("%build run busybox ls --network", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 IMAGE = "pybuild-run-cases"
@@ -59,7 +60,217 @@ def _bare(name: str, *words: str) -> Case:
     return Case(name, words, None, stderr=False)
 
 
+PLACE, VOLUME = "PLACE", "VOLUME"
+"""In words: a directory that the engine and this machine have alike, and the beginning of the names of volumes."""
+FILES = {"sub/x": b"x\n", "file": b"content\n", "a b/y": b"y\n", "c,d/z": b"z\n"}
+"""What is in it, and below `env`, what env-files are read."""
+ENV_FILES = {
+    "plain": b"X=1\nY=2 3\n",
+    "comments": b"# c\n  # d\nX=1 # no\n\n   \nZ=#x\n",
+    "quotes": b"X=\"q\"\nY='q'\n",
+    "export": b"export X=1\n",
+    "bom": b"\xef\xbb\xbfX=1\n",
+    "crlf": b"X=1\r\nY=2\r\n",
+    "indented": b"   X=1\n\tY=2\n",
+    "trailing": b"X=1  \n",
+    "bare": b"TESTED\nNOT_THERE\nA\n",
+    "no_name": b"=1\n",
+    "space": b"A B=1\n",
+    "latin": b"X=\xff\n",
+    "null": b"X=a\0b\n",
+    "no_end": b"X=1",
+    "twice": b"X=1\nX=2\n",
+    "separators": "X=a\u2028b\x0cc\x0bd\x1ce\n".encode(),
+}
+_ENV = "env | grep -v ^HOSTNAME | sort | od -c"
+_LOOK = "ls /m; touch /m/made; echo $?; rm -f /m/made; stat -c '%u %g %a' /m"
+_TMPFS = "grep ' /m ' /proc/mounts | tr ', ' '\\n' | grep -E '^(r[ow]|no|rel)'; stat -c '%u %g %a' /m"
+_TMPFS += "; df -k /m | awk '{print $2}'"
+_CAP = "grep Cap /proc/self/status"
+
+
+def _all(kind: str, script: str, flag: str, *values: str, more: tuple[str, ...] = ()) -> Iterator[Case]:
+    """A case for each value of a flag; of a value that is refused, only the exit code is compared."""
+    for value in values:
+        yield _sh(f"{kind}_{value}", script, flag, value, *more)
+
+
+FORMS: tuple[Case, ...] = (
+    *_all("env", _ENV, "-e", "TESTED", "TESTED_EMPTY", "A", "A B=1", "X= a  b ", "X=a\nb", "", "=x", "PATH", "HOME="),
+    *(_sh(f"env_file_{name}", _ENV, "--env-file", f"{PLACE}/env/{name}") for name in ENV_FILES),
+    _sh("env_file_then_flag", _ENV, "--env-file", f"{PLACE}/env/plain", "-e", "X=e"),
+    _sh("env_files", _ENV, "--env-file", f"{PLACE}/env/plain", "--env-file", f"{PLACE}/env/twice"),
+    _sh("env_file_directory", _ENV, "--env-file", PLACE),
+    *_all("user", "id; echo $HOME", "-u", *("", "user:", "1000:", ":user", ":2000", "4321:extra", "user:2000", "-1")),
+    *_all("user", "id", "-u", "2147483648", "1000:-1", "a:b:c", "01000", "user:nosuch"),
+    *_all("workdir", "pwd; ls", "-w", "", "etc", "/etc/../data", "/data/", "/.", "/etc/passwd", "/proc", "/dev/shm"),
+    _sh("workdir_in_tmpfs", "pwd; stat -c '%u %a' .", "-w", "/t/sub", "--tmpfs", "/t"),
+    _sh("workdir_read_only", "pwd", "-w", "/zz/y", "--read-only"),
+    *_all(
+        "volume",
+        _LOOK,
+        "-v",
+        *(f"{PLACE}/sub:/m{options}" for options in ("", ":ro", ":rw", ":z", ":Z", ":ro,z", ":rprivate", ":private")),
+        *(f"{PLACE}/sub:/m:{options}" for options in ("cached", "delegated", "consistent", "bad", "ro,rw", "ro,ro")),
+        *(f"{PLACE}/sub:/m:{options}" for options in ("z,Z", "rslave,rprivate", "nocopy", "RO", "ro,", "exec")),
+        *(f"{PLACE}/{path}:/m:ro" for path in ("a b", "c,d", "sub/../sub", "new")),
+        *(f"{PLACE}/sub:{path}:ro" for path in ("/x/../m", "/m/", "m", "/", "/..")),
+        *("/m", "/m:ro", "", f"{VOLUME}-1:/m", f"{VOLUME}-2:/m:ro", "a/b:/m", "_a:/m", f"{VOLUME}-3:/m:rshared"),
+        "/a:/b:ro:x",
+    ),
+    _sh("volume_file", "cat /m; echo w > /m", "-v", f"{PLACE}/file:/m:ro"),
+    _sh("volume_file_below", "cat /q/w/e", "-v", f"{PLACE}/file:/q/w/e:ro"),
+    _bare("volume_file_on_directory", "-v", f"{PLACE}/file:/data", IMAGE, "true"),
+    _bare("volume_directory_on_file", "-v", f"{PLACE}/sub:/etc/passwd", IMAGE, "true"),
+    _sh("volume_in_volume", "ls /m /m/sub", "-v", f"{PLACE}:/m:ro", "-v", f"{PLACE}/sub:/m/sub"),
+    _sh("volumes_at_one_path", "ls /m", "-v", f"{PLACE}:/m", "-v", f"{PLACE}/sub:/m"),
+    _sh("volume_of_no_source", "ls /data; touch /data/x; echo $?", "-v", "/data"),
+    _sh("volume_of_no_source_at_etc", "ls /etc | grep -v mtab; touch /etc/x; echo $?", "-v", "/etc"),
+    _sh("volume_in_one_of_no_source", "ls /etc /etc/m | grep -v mtab", "-v", "/etc", "-v", f"{PLACE}/sub:/etc/m"),
+    _sh("volume_filled", "ls /data; cat /data/file", "-v", f"{VOLUME}-4:/data"),
+    _sh("volume_not_filled", "ls /data", "-v", f"{VOLUME}-5:/data:nocopy"),
+    _sh(
+        "volume_owner",
+        "stat -c '%u %g %a' /home/user; touch ~/x; echo $?",
+        "-v",
+        f"{VOLUME}-6:/home/user",
+        "-u",
+        "user",
+    ),
+    *_all(
+        "mount",
+        _LOOK,
+        "--mount",
+        *(f"type=bind,src={PLACE}/sub,dst=/m{rest}" for rest in ("", ",ro", ",readonly", ",bind-propagation=rprivate")),
+        *(f"type=bind,source={PLACE}/sub,target=/m,bind-propagation={word}" for word in ("bad", "")),
+        *(f"type=bind,source={PLACE}/sub,target=/m,bind-recursive={word}" for word in ("enabled", "bad", "readonly")),
+        f"type=bind,source={PLACE}/sub,target=/m,readonly,bind-propagation=rprivate,bind-recursive=readonly",
+        *(f"type=bind,source={PLACE}/sub,destination=/m,{word}" for word in ("consistency=cached", "volume-nocopy")),
+        *(f"type=bind,source={PLACE}/sub,destination=/m,{word}" for word in ("tmpfs-size=1m", "volume-driver=local")),
+        f"TYPE=BIND,SRC={PLACE}/sub,DST=/m,RO",
+        f'type=bind,"src={PLACE}/c,d",dst=/m,ro',
+        *(f"type=bind,src={path},dst=/m" for path in (f"{PLACE}/nosuch", "relative", "")),
+        *("type=bind,dst=/m", f"type=bind,src={PLACE}", f"src={PLACE},dst=/m", "type=npipe,src=a,dst=/m", ""),
+        *("type=volume,dst=/m", "dst=/m", "type=volume,source=,dst=/m,readonly", "type=volume,src=/abs,dst=/m"),
+        *("type=tmpfs,dst=/m,src=/x", "type=tmpfs", "type=bind, src=/x,dst=/m", "type=,dst=/m", "type=tmpfs,dst=/"),
+        f"type=volume,src={VOLUME}-7,dst=/m,volume-driver=local",
+    ),
+    *(
+        _sh(f"mount_volume_{word}", "ls /data", "--mount", f"type=volume,src={VOLUME}-{8 + number},dst=/data,{word}")
+        for number, word in enumerate(("volume-nocopy", "volume-nocopy=false", "volume-nocopy=x", "readonly=1"))
+    ),
+    *_all(
+        "mount_tmpfs",
+        _TMPFS,
+        "--mount",
+        *(f"type=tmpfs,dst=/m,tmpfs-size={size}" for size in ("1m", "1048576", "0", "x", "-1", "1.5m", "50%")),
+        *(f"type=tmpfs,dst=/m,tmpfs-mode={mode}" for mode in ("700", "0700", "1770", "8", "x", "", "7777", "0o700")),
+        *("type=tmpfs,dst=/m,readonly", "type=tmpfs,dst=/m,exec", "type=tmpfs,dst=/m,tmpfs-size=4k,tmpfs-mode=755"),
+    ),
+    *_all(
+        "tmpfs",
+        _TMPFS,
+        "--tmpfs",
+        "m",
+        "",
+        "/",
+        *(f"/m:{word}" for word in ("rw", "ro", "exec", "suid", "nosuid", "nodev", "size=1m", "size=64k", "size=1024")),
+        *(f"/m:{word}" for word in ("size=50%", "size=x", "size=-1", "size=1m,size=2m", "mode=700", "mode=1777")),
+        *(f"/m:{word}" for word in ("mode=x", "uid=1000,gid=1001,mode=750", "uid=user", "nr_inodes=10k", "bad")),
+        *(f"/m:{word}" for word in ("nr_blocks=100", "noatime", "relatime", "nodiratime", "strictatime", "defaults")),
+    ),
+    _sh("tmpfs_twice", "df -k /m | awk '{print $2}'", "--tmpfs", "/m:size=1m", "--tmpfs", "/m:size=2m"),
+    _sh("tmpfs_on_a_directory", "stat -c '%u %g %a' /data", "--tmpfs", "/data"),
+    _sh("tmpfs_on_a_home", "stat -c '%u %g %a' /home/user", "--tmpfs", "/home/user"),
+    _sh("mount_tmpfs_on_a_directory", "stat -c '%u %g %a' /data", "--mount", "type=tmpfs,dst=/data"),
+    _sh("tmpfs_below", "stat -c '%u %a' /p /p/q; touch /p/q/x; echo $?", "--tmpfs", "/p/q", "-u", "user"),
+    _sh("tmpfs_of_dev", "df -k /dev/shm | awk '{print $2}'", "--tmpfs", "/dev/shm:size=1m"),
+    *_all(
+        "shm",
+        "df -k /dev/shm | awk '{print $2}'",
+        "--shm-size",
+        *("1M", "64k", "4096", "1.5m", "0", "-1", "", "x", "1mb", "8MiB", "1 m", "1b", "1kk", "0.5k"),
+    ),
+    *_all("ulimit", "ulimit -n; ulimit -Hn", "--ulimit", "nofile=-1", "nofile", "nofile=1:2:3", "nofile=unlimited"),
+    *_all("ulimit", "ulimit -n; ulimit -Hn", "--ulimit", "NOFILE=1", "nofile= 100", "nofile=1e3", "as=1", "nofile="),
+    _sh("ulimits", "ulimit -n; ulimit -Hn", "--ulimit", "nofile=100:200", "--ulimit", "nofile=300:400"),
+    *(
+        _sh(f"ulimit_{value}", f"ulimit -{letter}; ulimit -H{letter}", "--ulimit", value)
+        for letter, value in zip(
+            "ctdflserix",
+            (
+                *("core=-1:-1", "cpu=10", "data=1000000000", "fsize=100000", "memlock=65536", "stack=8388608:16777216"),
+                *("nice=5", "rtprio=3", "sigpending=100", "locks=10"),
+            ),
+            strict=True,
+        )
+    ),
+    *_all(
+        "add_host",
+        "grep -v $HOSTNAME /etc/hosts",
+        "--add-host",
+        *("ex:1.2.3.4", "ex=1.2.3.4", "ex:::1", "ex=::1", "ex=[::1]", "ex:[::1]", "ex", "ex:", "ex=", ":1.2.3.4", ""),
+        *("ex:1.2.3", "ex:256.1.1.1", "ex:01.2.3.4", "ex two:1.2.3.4", "ex:localhost", "ex=1.2.3.4=5", "ex:fe80::1%lo"),
+        *("ex:host-gateway1", "ex:HOST-GATEWAY"),
+    ),
+    _sh("add_hosts", "grep -v $HOSTNAME /etc/hosts", "--add-host", "ex:1.2.3.4", "--add-host", "ex:1.2.3.5"),
+    _sh("add_host_gateway", "grep -c ex /etc/hosts", "--add-host", "ex:host-gateway"),
+    _sh("hosts_written", "for f in hosts resolv.conf hostname; do echo x >> /etc/$f && tail -1 /etc/$f; done"),
+    _sh("hosts_read_only", "for f in hosts resolv.conf hostname; do echo x >> /etc/$f; done", "--read-only"),
+    _sh("hosts_of_a_user", "cd /etc; stat -c '%u %g %a' hosts resolv.conf hostname; echo x >> hosts", "-u", "user"),
+    _sh("hosts_without_network", "cat /etc/hosts", "--network", "none", "-h", "box", "--add-host", "ex:1.2.3.4"),
+    *_all(
+        "hostname",
+        "hostname; hostname -f; cat /etc/hostname; echo $HOSTNAME; grep $HOSTNAME /etc/hosts | cut -f 2-",
+        "-h",
+        *("box", "box.example.com", "UPPER", "a_b", "-x", "x" * 64, "x" * 65, "b/x"),
+    ),
+    _sh("hostname_and_variable", "echo $HOSTNAME; hostname", "-e", "HOSTNAME=x", "-h", "y"),
+    *_all("network", "ls /sys/class/net | wc -l", "--network", "none", "name=none", "NONE", "nosuch", "container:x"),
+    _sh("net", "ls /sys/class/net", "--net", "none"),
+    *_all("cap_add", _CAP, "--cap-add", "all", "CAP_ALL", "sys_ptrace", "BAD", "", more=("--network", "none")),
+    *_all("cap_drop", _CAP, "--cap-drop", "chown", "cap_chown", "all", "BAD", "SYS_PTRACE", more=("--network", "none")),
+    _sh("cap_all_but", _CAP, "--cap-add", "ALL", "--cap-drop", "CHOWN"),
+    _sh("cap_all_and_none", _CAP, "--cap-add", "ALL", "--cap-drop", "ALL"),
+    _sh("cap_dropped_and_added", _CAP, "--cap-drop", "CHOWN", "--cap-add", "CHOWN", "--network", "none"),
+    _sh("cap_added_for_a_user", _CAP, "-u", "user", "--cap-add", "SYS_PTRACE", "--network", "none"),
+    _sh("privileged_but", _CAP, "--privileged", "--cap-drop", "CHOWN"),
+    _sh("read_only_new_mount_point", "ls -d /m/n/o", "--read-only", "--tmpfs", "/m/n/o"),
+    _sh("read_only_false", "touch /x && echo ok", "--read-only=false"),
+    *_all(
+        "stop_signal",
+        "true",
+        "--stop-signal",
+        *("term", "15", "64", "0", "BAD", "", "RTMIN+3", "SIGRTMIN+15", "RTMIN+16", "RTMAX", "RTMAX-1", "RTMAX-15"),
+    ),
+    *_all("stop_timeout", "true", "--stop-timeout", "0", "-1", "x", "", "-5", "010"),
+    *_all("pids_limit", "true", "--pids-limit", "0", "-1", "-5", "1.5", "x"),
+    *_all("cpus", "true", "--cpus", "0", "0.01", "x", ".5", "1e-1"),
+    *_all("pull", "true", "--pull", "never", "missing", "x", ""),
+    _bare("pull_never_of_nothing", "--pull=never", "nosuch9", "true"),
+    *_all("platform", "true", "--platform", "linux/amd64", "LINUX/AMD64", "linux", "", "x/y/z/w"),
+    Case("entrypoint_words", ("--entrypoint", "echo a", IMAGE, "b"), None, stderr=False),
+    Case("entrypoint_none_at_all", ("--entrypoint", "", IMAGE, "echo", "x")),
+    Case("entrypoint_relative", ("-w", "/", "--entrypoint", "bin/busybox", IMAGE, "echo", "x")),
+    Case("entrypoint_last", ("--entrypoint", "echo", "--entrypoint", "printf", IMAGE, "x")),
+    Case("dashes", ("--", IMAGE, "echo", "x")),
+    _bare("command_empty", IMAGE, ""),
+    _sh("init_signal", "trap 'echo t; exit 4' TERM; kill -TERM 1; sleep 1", "--init"),
+    _sh("init_kill_first", "kill -9 1; echo a", "--init"),
+    _sh("init_ignored", "trap '' TERM; kill -TERM 1; sleep 0.2; echo still", "--init"),
+    _sh("init_segv", "kill -SEGV $$", "--init", stderr=False),
+    _sh("init_left_behind", "setsid sh -c 'sleep 0.3; echo late' & exit 0", "--init"),
+    _sh("init_false", "echo $$", "--init=false"),
+    _sh("left_behind", "(sleep 0.5; echo late) & exit 0"),
+    _sh("tty_written", "echo x > /dev/tty", "-t"),
+    _sh("no_tty_written", "echo x > /dev/tty; echo $?"),
+    _sh("tty_owner", "stat -c '%U %a' $(tty)", "-t"),
+    _sh("tty_exit", "printf 'a\\nb'; exit 7", "-t"),
+    _sh("stdin_line", "read a; echo $a", "-i", stdin=b"line\nrest\n"),
+)
+
 CASES: tuple[Case, ...] = (
+    *FORMS,
     _sh("exit_0", "true"),
     _sh("exit_1", "exit 1"),
     _sh("exit_42", "exit 42"),
