@@ -119,10 +119,14 @@ def _run(facts: Facts) -> Iterator[Finding]:
 def _together(sandbox: SandboxFacts) -> Finding:
     """Describe what keeps a greedy RUN from taking the kernel down."""
     limits = sandbox.limits
-    if sandbox.unlimited:
+    if not limits:
         text = f"no cgroup limits RUN ({sandbox.unlimited}); when memory runs out, it is killed before the kernel."
         return Finding("Protection", State.GOOD, text)
-    text = f"all RUN steps together have at most {human_bytes(limits.memory)} of memory and {limits.pids} processes."
+    most = [f"{human_bytes(limits.memory)} of memory"] if limits.memory else []
+    most += [f"{limits.pids} processes"] if limits.pids else []
+    text = f"all RUN steps together have at most {' and '.join(most)}."
+    if sandbox.unlimited:
+        text = f"{text.removesuffix('.')}; more cannot be limited here ({sandbox.unlimited})."
     return Finding("Protection", State.GOOD, text)
 
 

@@ -258,7 +258,7 @@ class _Run:
         outcome, changes = self.container.execute(self.take, self.cancel, self.hold)
         duration = time.monotonic() - started
         if self.show is not None:
-            for text in outcome.warnings:
+            for text in (*outcome.warnings, *outcome.reached):
                 self.chunks.put((2, f"WARNING: {text}\n".encode()))
         return RunResult(
             exit_code=code_of_outcome(outcome),
@@ -269,7 +269,7 @@ class _Run:
             changes=changes if options.diff else None,
             image=options.commit,
             limits=outcome.limits,
-            warnings=outcome.warnings,
+            warnings=(*outcome.warnings, *outcome.reached),
         )
 
     def result(self) -> RunResult:

@@ -23,6 +23,8 @@ PULLS = ("always", "missing", "never")
 _REAL_TIME = re.compile(r"RTMIN\+(1[0-5]|[1-9])|RTMAX-(1[0-4]|[1-9])")
 _LEAST_MEMORY = 6 << 20
 """The least memory that Docker gives a process."""
+_LEAST_CPUS = 0.01
+"""The least share of a processor that Docker, and Linux, give a process."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -146,6 +148,8 @@ def _cpus(value: str) -> float:
         cpus = -1.0
     if not 0 <= cpus < 1 << 16:
         raise UsageError(f"--cpus takes a number of processors, not {value!r}.", hint="For example: 1.5")
+    if 0 < cpus < _LEAST_CPUS:
+        raise UsageError(f"--cpus {value} is too little; the least is {_LEAST_CPUS}.")
     return cpus
 
 

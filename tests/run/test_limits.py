@@ -15,15 +15,8 @@ from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.builders.embedded.sandbox import client
-from pybuild_magic.builders.embedded.sandbox.limits import (
-    Limits,
-    limited,
-    limits_of,
-    standing_limits,
-    sweep,
-    version_1,
-    version_2,
-)
+from pybuild_magic.builders.embedded.sandbox.cgroups import limited, standing_limits, sweep
+from pybuild_magic.builders.embedded.sandbox.limits import Limits, limits_of, version_1, version_2
 from pybuild_magic.errors import RunError, UnsupportedError, UsageError
 from pybuild_magic.notebook.background_commands import ps
 from pybuild_magic.run import options_from, run, start
@@ -82,8 +75,9 @@ def test_it_is_told_what_became_of_them() -> None:
     assert done.text == ""
     if _has_cgroups():
         assert done.limits in [f"memory 32 MiB, by cgroups of version {number}" for number in (1, 2)]
-        assert not done.warnings
+        assert done.warnings == ("Linux killed a process because memory ran out: the limit is 32 MiB.",)
         both = run("busybox", "true", memory="64m", cpus="1.5", pids_limit=50)
+        assert not both.warnings
         assert both.limits.startswith("memory 64 MiB, 1.5 CPUs, 50 processes, by cgroups")
     else:
         assert done.limits == "memory 32 MiB of each process, by rlimit"
@@ -121,9 +115,12 @@ def test_a_run_that_takes_too_much_ends_alone() -> None:
     with pytest.raises(RunError) as caught:
         build(BOMB, "-", progress="quiet")
     assert any("can't fork" in line for line in caught.value.logs)
+    assert "Linux refused to start another process: the limit of all that is run here is 48." in caught.value.hint
     with pytest.raises(RunError) as caught:
         build(HUNGRY, "-", progress="quiet")
     assert caught.value.exit_code == 137
+    assert caught.value.message.endswith("did not complete successfully: cannot allocate memory")
+    assert "because memory ran out: the limit of all that is run here is 96 MiB." in caught.value.hint
     assert run("busybox", "echo", "still here").text == "still here\n"
 
 
@@ -168,6 +165,9 @@ def test_resources_become_the_files_of_either_version() -> None:
         "cpu": {"cpu.shares": "1024", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"},
         "cpuset": {"cpuset.cpus": "0-1"},
     }
+    assert version_2(Limits(memory=1000)) == {"memory.max": "1000", "memory.swap.max": "1000"}, "as much swap again"
+    assert version_2(Limits(memory=1000, swap=1000))["memory.swap.max"] == "0"
+    assert version_2(Limits(memory=1000, swap=-1))["memory.swap.max"] == "max"
     with pytest.raises(UsageError, match="must be a number"):
         limits_of({"cpushares": "many"})
 
@@ -191,7 +191,14 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert time.monotonic() < deadline
 
 
+@pytest.mark.usefixtures("cgroups")
+def test_a_limit_that_linux_refuses_is_named() -> None:
+    refused = r"cannot be '4711' here: Linux refuses it for cpuset\.cpus"
+    with pytest.raises(UsageError, match=refused), limited(Limits(cpuset_cpus="4711")):
+        pass
+
+
 def test_what_is_no_limit_is_refused() -> None:
-    for words in (["--cpus", "many"], ["--pids-limit", "x"], ["-m", "x"]):
+    for words in (["--cpus", "many"], ["--cpus", "0.001"], ["--pids-limit", "x"], ["-m", "x"]):
         with pytest.raises(UsageError):
             options_from([*words, "busybox"])

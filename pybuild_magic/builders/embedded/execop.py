@@ -29,6 +29,10 @@ _LAST_BYTES = 64 << 10
 """The bytes at the end of a longer log that are passed on when the step has ended."""
 
 
+_KILLED = 128 + 9
+_LESS = "Make the step need less, or allow more: `--resource memory=SIZE`, `%build doctor`."
+
+
 class ExecRun:
     """One execution of an ExecOp.
 
@@ -90,9 +94,10 @@ class ExecRun:
     def _finish(self, outcome: RunOutcome, root: Mount, secrets: list[bytes]) -> list[Snapshot]:
         valid = self._op.meta.valid_exit_codes or (0,)
         if outcome.exit_code not in valid:
-            error = self._failed(outcome.exit_code, outcome.error)
+            error = self._failed(outcome.exit_code, outcome.error, outcome.reached)
             error.step_ref = self._keep(outcome, root, secrets)
             raise error
+        self._warn(outcome.reached)
         layers: dict[int, str] = {}
         try:
             for number, changes in outcome.outputs.items():
@@ -124,11 +129,15 @@ class ExecRun:
     def _said(self) -> str:
         return f"process {quote(' '.join(self._op.meta.args))} did not complete successfully"
 
-    def _failed(self, exit_code: int, error: str = "") -> RunError:
+    def _failed(self, exit_code: int, error: str = "", reached: Sequence[str] = ()) -> RunError:
+        how = f"exit code: {exit_code}{': ' if error else ''}{error}"
+        if exit_code == _KILLED and any("memory" in text for text in reached):
+            how = "cannot allocate memory"  # as BuildKit says it
         return RunError(
-            f"{self._said()}: exit code: {exit_code}{': ' if error else ''}{error}",
+            f"{self._said()}: {how}",
             exit_code,
             location=self._node.location,
+            hint=" ".join((*reached, _LESS)) if reached else "",
             logs=self._tail.lines(),
         )
 

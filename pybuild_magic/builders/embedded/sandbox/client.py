@@ -20,7 +20,7 @@ import msgspec
 from ....cancel import Cancel
 from ....errors import UnsupportedError, UsageError
 from . import tracer
-from .limits import Guard, standing_limits
+from .cgroups import Guard, standing_limits
 from .rungs import ONE_ID, UNTRIED, Place, Rung, best, climb
 
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"

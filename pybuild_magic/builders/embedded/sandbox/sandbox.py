@@ -20,11 +20,12 @@ from ....llb.ops import NO_OUTPUT
 from ....portable import file_system
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
+from .cgroups import Cgroups, Events, Guard, limited, version
 from .client import Helper
 from .given import is_text
 from .layering import NOEXEC, OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
-from .limits import Guard, Limits, limited, rlimits, version
+from .limits import Limits, rlimits
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -166,12 +167,21 @@ class Sandbox:
             sources = [mount.outlives for mount in spec.mounts if mount.outlives]
             remembered = CacheOwners(self.store, sources if job["tracer"] or job["keeper"] else [])
             warnings = self._unheld(spec)
-            limits = self._limit(spec.limits, job, agents, warnings) if spec.limits else ""
+            limits, held = self._limit(spec.limits, job, agents, warnings) if spec.limits else ("", None)
+            first = self._helper.guard
+            before = first.events() if first else Events()
+            reached: tuple[str, ...] = ()
             if hold is not None:
                 job["started"], hold.cgroups, hold.ulimits = hold.awaited, job["cgroups"], job["ulimits"]
                 hold.warnings = (*([limits] if limits else ()), *warnings)
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
+                if held is not None:
+                    reached = held.events().since(Events(), spec.limits)
+            guard = self._helper.guard  # another one when the helper has just been started
+            if guard is not None and held is None:
+                before = before if guard is first else Events()
+                reached = guard.events().since(before, guard.limits, " of all that is run here")
             self.rootfs.count(job["lower"])
             remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
         except BaseException as error:
@@ -210,25 +220,27 @@ class Sandbox:
             outputs=outputs,
             limits=limits,
             warnings=tuple(warnings),
+            reached=reached,
             new_owner=(user.uid, user.gid),
             no_workdir=result.no_workdir,
         )
 
-    def _limit(self, limits: Limits, job: RunJob, stack: ExitStack, warnings: list[str]) -> str:
+    def _limit(self, limits: Limits, job: RunJob, stack: ExitStack, warnings: list[str]) -> tuple[str, Cgroups | None]:
         """Hold a process to limits, by cgroups for the time of `stack`, or else by rlimits; returns what holds.
 
         Raises UnsupportedError where neither can.
         """
         try:
-            job["cgroups"] = stack.enter_context(limited(limits))
+            cgroups = stack.enter_context(limited(limits))
+            job["cgroups"] = cgroups.files
         except UnsupportedError as error:
             ulimits = rlimits(limits)
             if not ulimits:
                 raise
             job["ulimits"] = [*ulimits, *job["ulimits"]]
             warnings.append(f"The limit applies to each process, not to all of them together. {error.message}")
-            return f"{limits} of each process, by rlimit"
-        return f"{limits}, by cgroups of version {version()}"
+            return f"{limits} of each process, by rlimit", None
+        return f"{limits}, by cgroups of version {version()}", cgroups
 
     def _unheld(self, spec: RunSpec) -> list[str]:
         """Return a sentence for each size that nothing holds the process to, where nothing can be mounted."""

@@ -181,6 +181,8 @@ class RunOutcome(Changes, frozen=True, kw_only=True):
     """The limits of all its processes, and by what they held."""
     warnings: tuple[str, ...] = ()
     """Sentences about what was asked for and did not hold, or held otherwise."""
+    reached: tuple[str, ...] = ()
+    """A sentence for each limit that its processes have reached."""
     no_workdir: bool = False
     """Whether it could not begin in its working directory, which is said on its standard error; its code is 1 then, as
     in BuildKit. A tracer does not tell, and ends with the code that docker run would.
