@@ -172,6 +172,23 @@ def test_working_directories_go(box: Box) -> None:
     assert entries() <= before
 
 
+def test_a_program_that_closes_nothing_leaves_nothing(box: Box, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.store import Store
+builder = EmbeddedBuilder(Store(Path(sys.argv[1])))
+builder.sandbox.check()
+print(*(path.name for path in (builder.store.root / "work").iterdir()))
+"""
+    ran = subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True)
+    owner = min(ran.stdout.split(), key=len)
+    assert ran.stdout.split(), "the process has a directory, and a lock"
+    assert list((tmp_path / "work").iterdir()) == []
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/pybuild-{owner.partition('-')[0]}-*"))
+
+
 def test_the_helper_is_started_anew_when_it_was_killed_between_runs(builtin: Box) -> None:
     builtin.run("true")
     process = builtin.sandbox._helper._process

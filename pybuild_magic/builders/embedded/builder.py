@@ -5,8 +5,12 @@ Its store and sandbox also serve runs and kernels, so that solving (`building`) 
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,8 +34,23 @@ if TYPE_CHECKING:
     from .pins import Unlocked
 
 
+_open = weakref.WeakSet["EmbeddedBuilder"]()
+"""The builders of this process and, after a fork, of its parent."""
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a program left open, so that no directory, lock or cgroup of it is left when it has ended."""
+    for builder in list(_open):
+        if builder.pid == os.getpid():
+            with suppress(Exception):  # the program has ended; what is left is collected later
+                builder.close()
+
+
 class EmbeddedBuilder:
-    """Builds in this process. `store` is the user's own by default."""
+    """Builds in this process. `store` is the user's own by default. It is closed at the end of the process, at the
+    latest.
+    """
 
     name = "embedded"
     driver = "embedded"
@@ -43,6 +62,9 @@ class EmbeddedBuilder:
         self.failed = FailedSteps(self.store, self.sandbox)
         self._collector: Collector | None = None
         self._lock = threading.Lock()
+        self.pid = os.getpid()
+        """The process that made it."""
+        _open.add(self)
 
     @property
     def collector(self) -> Collector:
