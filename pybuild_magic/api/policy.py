@@ -23,7 +23,9 @@ def source_policy(options: BuildOptions, environ: Mapping[str, str] = os.environ
         path = lock_path(options)
         if not kind_of(path):
             raise ContextError(f"The lock {path} does not exist.", hint="Write it with %build lock.")
-        policies.append(_read(path, "--locked"))
+        policies.append(lock := _read(path, "--locked"))
+        if not any(rule.action == "DENY" for rule in lock.rules):
+            raise ContextError(f"{path} locks nothing: it denies no source.", hint="Write it again with %build lock.")
     return merged(*policies)
 
 

@@ -82,6 +82,8 @@ def decode(data: bytes, name: str) -> SourcePolicy:
         return msgspec.convert(document, SourcePolicy)
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        if isinstance(error, AttributeError | TypeError):
+            reason = "its rules are not a list of objects"
         raise UsageError(
             f"{name} is not a source policy: {reason}.", hint='Write JSON such as {"rules": [{"action": "DENY", …}]}.'
         ) from None

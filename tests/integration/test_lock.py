@@ -186,6 +186,9 @@ def test_a_cell_is_locked_beside_its_context(home: Home, world: World, capsys: p
     [
         ("{", "is not a source policy: "),
         ("[]", "is not a source policy: "),
+        ('{"rules": "x"}', "is not a source policy: its rules are not a list of objects."),
+        ('{"rules": [1]}', "is not a source policy: its rules are not a list of objects."),
+        ("{}", "locks nothing: it denies no source."),
         ('{"rules": [{}]}', "it has no 'selector'"),
         ('{"rules": [{"action": "BURN", "selector": {}}]}', "action is 'BURN', not one of ALLOW, DENY, CONVERT"),
         ('{"rules": [{"action": 7, "selector": {}}]}', "action is 7, not one of"),
