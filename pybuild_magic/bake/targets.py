@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -15,12 +16,15 @@ import msgspec
 
 from ..errors import UsageError, nearest
 from ..golang.json import dumps
+from ..request.values import split_csv
 from .evaluate import Function, Local, Names, as_list, evaluate, to_bool, to_number, to_text
 from .functions import FUNCTIONS, MISSING
 from .hcl import Block, Body, Expression
 from .overrides import boolean, changed
 from .values import FIELDS, Target, merge
 
+_LISTS, _MAPS = ("list", "set", "tuple"), ("map", "object")
+"""The types of variables whose values are lists and objects."""
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -119,11 +123,17 @@ class Config:
             attributes |= block.attributes
         kind = _type_of(attributes.get("type"))
         default = evaluate(attributes["default"], self) if "default" in attributes else None if kind else ""
+        if kind and f"{name}_JSON" not in self._variables and (text := self._environ.get(f"{name}_JSON")) is not None:
+            return _from_json(name, text, kind)
         text = self._environ.get(name)
         if text is None:
             return default
-        if kind in ("list", "set", "tuple") or (not kind and isinstance(default, list)):
-            return [word for word in text.split(",") if word]
+        if kind in _MAPS:
+            raise UsageError(f"The variable {name} is of type {kind}.", hint=f"Set {name}_JSON to its JSON instead.")
+        if kind in _LISTS or (not kind and isinstance(default, list)):
+            words = split_csv(text, f"The variable {name}") if text else []
+            numbers = _told_type(attributes.get("type")).endswith(" of number")
+            return [to_number(word) for word in words] if numbers else words
         if kind == "bool" or (not kind and isinstance(default, bool)):
             return boolean(name, text)
         if kind == "number" or (not kind and isinstance(default, int | float)):
@@ -418,6 +428,21 @@ def _type_of(expression: Expression | None) -> str:
     if expression.is_json:
         return str(expression.value).partition("(")[0]
     return next(iter(_identifiers(expression)), "")
+
+
+def _from_json(name: str, text: str, kind: str) -> Any:
+    """Return the value of a variable whose environment has it as JSON. Raises UsageError for another type."""
+    try:
+        value: Any = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"The variable {name} cannot be read from JSON: {error}.") from error
+    if kind != "any" and (isinstance(value, list), isinstance(value, dict)) != (kind in _LISTS, kind in _MAPS):
+        raise UsageError(f"The variable {name} is not of type {kind} in {name}_JSON.")
+    if kind == "number":
+        return to_number(value)
+    if kind == "bool":
+        return to_bool(value)
+    return to_text(value) if kind == "string" else value
 
 
 def _told_type(expression: Expression | None) -> str:

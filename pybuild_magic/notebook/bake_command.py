@@ -13,6 +13,7 @@ from ..api.bake import BakePlan, Source, call_of, plan
 from ..api.bakefiles import Watch, split_words
 from ..api.bakegrants import check
 from ..api.baking import bake
+from ..bake.targets import Variable
 from ..cancel import Cancel
 from ..display import open_progress
 from ..display.table import Document, Table
@@ -230,7 +231,7 @@ def _listed(bake_plan: BakePlan, form: str) -> Table | Document:
         raise UsageError(f'invalid list format "{shape}"', hint="Use table or json.")
     if kind == "variables":
         if shape == "json":
-            return Document((("", json.dumps(msgspec.to_builtins(bake_plan.variables), indent=2)),))
+            return Document((("", json.dumps([*map(_described, bake_plan.variables)], indent=2)),))
         rows = [(v.name, v.type, "<null>" if v.value is None else v.value, v.description) for v in bake_plan.variables]
         return Table(("VARIABLE", "TYPE", "VALUE", "DESCRIPTION"), tuple(rows))
     if shape == "json":
@@ -240,6 +241,16 @@ def _listed(bake_plan: BakePlan, form: str) -> Table | Document:
         ]
         return Document((("", json.dumps(entries, indent=2)),))
     return Table(("TARGET", "DESCRIPTION"), tuple((name, about) for name, about, _ in bake_plan.listing))
+
+
+def _described(variable: Variable) -> dict[str, str]:
+    members = {
+        "name": variable.name,
+        "type": variable.type,
+        "value": variable.value,
+        "description": variable.description,
+    }
+    return {key: value for key, value in members.items() if value}
 
 
 def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> None:

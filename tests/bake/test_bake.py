@@ -391,13 +391,64 @@ def test_a_line_of_flags_is_resolved_as_by_buildx(line: str, engine: Engine, pla
 def test_what_is_in_a_file_is_listed_as_by_buildx(form: str, engine: Engine, place: Path) -> None:
     (place / "docker-bake.hcl").write_text(LISTED)
     done = engine.docker("buildx", "bake", f"--list=type={form},format=json", cwd=place)
-    assert without_empty(json.loads(repr(bake_line([f"--list=type={form},format=json"])))) == json.loads(done.stdout)
+    assert json.loads(repr(bake_line([f"--list=type={form},format=json"]))) == json.loads(done.stdout)
     table = [line.split() for line in engine.docker("buildx", "bake", f"--list={form}", cwd=place).stdout.splitlines()]
     assert [line.split() for line in repr(bake_line([f"--list={form}"])).splitlines()] == table
 
 
-def without_empty(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in entry.items() if value not in ("", None)} for entry in entries]
+TYPED = """
+variable "L" {
+  type = list(string)
+  default = ["a"]
+}
+variable "N" {
+  type = list(number)
+  default = [1]
+}
+variable "O" {
+  type = object({name = string, ports = list(number)})
+  default = {name = "x", ports = [1, 2]}
+}
+target "default" { args = { l = join("-", L), n = N[0] + 1, o = O.name, p = O.ports[0] + 1 } }
+"""
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"L": 'q,"r,s"', "N": "4,5"},
+        {"L_JSON": '["z", "y,x"]', "N_JSON": "[7]", "O_JSON": '{"name": "n", "ports": [5]}'},
+        {"L": "csv", "L_JSON": '["json"]'},
+    ],
+    ids=str,
+)
+def test_typed_variables_have_the_values_that_buildx_reads_from_the_environment(
+    variables: dict[str, str], engine: Engine, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (place / "docker-bake.hcl").write_text(TYPED)
+    assert json.loads(repr(bake_line(["--print"]))) == theirs(engine, place, "docker-bake.hcl", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("O", "x", "The variable O is of type object."),
+        ("O_JSON", "{", "The variable O cannot be read from JSON"),
+        ("O_JSON", "[]", "The variable O is not of type object in O_JSON."),
+        ("N", "a", "'a' is not a number."),
+    ],
+)
+def test_a_value_of_another_type_is_refused(
+    name: str, value: str, says: str, engine: Engine, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    (place / "docker-bake.hcl").write_text(TYPED)
+    with pytest.raises(UsageError) as caught:
+        bake_line(["--print"])
+    assert says in caught.value.message
+    assert engine.docker("buildx", "bake", "--print", cwd=place, check=False).returncode != 0
 
 
 def test_expressions_have_the_values_that_buildx_gives_them(engine: Engine, place: Path) -> None:
