@@ -32,6 +32,7 @@ class Cgroups:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._made: list[Path] = []
+        self._counting: list[Path] | None = None
         try:
             _make(limits, self._made)
         except BaseException:
@@ -45,7 +46,9 @@ class Cgroups:
 
     def events(self) -> Events:
         """Return what the limits have done so far."""
-        texts = [_read(place / name) for place in self._made for name in _EVENTS]
+        if self._counting is None:
+            self._counting = [place / name for place in self._made for name in _EVENTS if (place / name).exists()]
+        texts = [_read(file) for file in self._counting]
         counts = dict(line.split(" ", 1) for text in texts for line in text.splitlines() if " " in line)
         return Events(int(counts.get("oom_kill", 0)), int(counts.get("max", 0)))
 
@@ -129,6 +132,7 @@ class Guard:
         self.why = ""
         """The reason why there are none, or not all."""
         self._cgroups: Cgroups | None = None
+        self._seen = Events()
         with suppress(OSError):
             sweep()
         replace = msgspec.structs.replace
@@ -143,9 +147,12 @@ class Guard:
                 self.why = self.why or (error.strerror if isinstance(error, OSError) else "") or str(error)
                 self.close()
 
-    def events(self) -> Events:
-        """Return what the limits have done so far."""
-        return self._cgroups.events() if self._cgroups else Events()
+    def reached(self) -> tuple[str, ...]:
+        """Return a sentence for each limit that was reached since the last call."""
+        if self._cgroups is None:
+            return ()
+        before, self._seen = self._seen, self._cgroups.events()
+        return self._seen.since(before, self.limits, " of all that is run here")
 
     def close(self) -> None:
         """Remove the cgroups, once the process has ended."""

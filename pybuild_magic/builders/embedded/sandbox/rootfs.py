@@ -85,7 +85,7 @@ class Rootfs:
             first, paths = first + cut, paths[cut:]
         if first:
             paths.insert(0, self.merged(snapshot[:first], cancel))
-        if any(path.endswith(IMAGE) or _is_lazy(path) for path in paths):
+        if any(path.endswith(IMAGE) or self._is_lazy(path) for path in paths):
             self._store.packed.ensure(snapshot)  # their contents are in the tars
         # overlayfs refuses a directory that is in a stack twice; the upper one already covers the lower one.
         return list(dict.fromkeys(reversed(paths)))[::-1]
@@ -216,9 +216,12 @@ class Rootfs:
         """Whether what is made of a layer finds contents in the layer's tar, so that little is lost with it."""
         return self.images or self.lazy
 
+    def _is_lazy(self, path: str) -> bool:
+        return self.lazy and Path(path).with_name(LAZY).exists()
+
     def count(self, stack: Iterable[str]) -> None:
         """Record the room that the directories of a stack take, after the tracer wrote contents."""
-        for path in filter(_is_lazy, stack):
+        for path in filter(self._is_lazy, stack):
             place = Path(path).parent
             size = written(str(place / LAZY))
             if self._counted.get(path, 0) != size:
@@ -338,10 +341,6 @@ class Rootfs:
     def _lock(self, key: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
-
-
-def _is_lazy(path: str) -> bool:
-    return Path(path).with_name(LAZY).exists()
 
 
 def _content(path: Path) -> str:

@@ -168,8 +168,6 @@ class Sandbox:
             remembered = CacheOwners(self.store, sources if job["tracer"] or job["keeper"] else [])
             warnings = self._unheld(spec)
             limits, held = self._limit(spec.limits, job, agents, warnings) if spec.limits else ("", None)
-            first = self._helper.guard
-            before = first.events() if first else Events()
             reached: tuple[str, ...] = ()
             if hold is not None:
                 job["started"], hold.cgroups, hold.ulimits = hold.awaited, job["cgroups"], job["ulimits"]
@@ -178,10 +176,8 @@ class Sandbox:
                 result = self._execute(job, on_output, cancel, hold)
                 if held is not None:
                     reached = held.events().since(Events(), spec.limits)
-            guard = self._helper.guard  # another one when the helper has just been started
-            if guard is not None and held is None:
-                before = before if guard is first else Events()
-                reached = guard.events().since(before, guard.limits, " of all that is run here")
+            around = self._helper.guard.reached() if self._helper.guard else ()
+            reached = reached if held is not None else around  # what happened in its own cgroups counts in both
             self.rootfs.count(job["lower"])
             remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
         except BaseException as error:
