@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from ..environments.options import freeze_options_of, test_options_of
 from ..errors import UsageError
 from ..request.flags import ParsedFlags
@@ -19,7 +17,7 @@ def environment(flags: ParsedFlags) -> int:
     for note in frozen.notes:
         tell(note)
     if options.write:
-        print(shlex.join(("pybuild", "build", *frozen.flags, options.write)))
+        print(frozen.command(options.write))
         return 0
     print(frozen.dockerfile, end="")
     tell(f"Its files are {', '.join(sorted(frozen.files))}: write them with --write DIR.")

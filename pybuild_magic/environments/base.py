@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import posixpath
 import re
 from collections.abc import Generator, Iterator, Sequence
@@ -24,6 +25,8 @@ _PROGRAM = re.compile(r"python(?:3(?:\.\d+)?)?")
 _VERSION = re.compile(r"python(3\.\d+)")
 _LARGEST = 128 << 20
 """The maximum bytes of a program that are searched."""
+_OF_PYTHON = re.compile(r"(?:docker\.io/library/)?python[:@]")
+_ITS_VERSION = re.compile(r"(?:docker\.io/library/)?python:(3\.\d+)(?!\d).*")
 _OF_DEBIAN = re.compile(r"(?:docker\.io/library/)?(?:python|debian|ubuntu|buildpack-deps)[:@]")
 """Images that are known to have apt without inspection."""
 
@@ -49,6 +52,11 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_doubtful(self) -> bool:
+        """Whether it may turn out to lack Python."""
+        return self.files is None and not _OF_PYTHON.match(f"{self.image}:")
+
+    @property
+    def may_lack_apt(self) -> bool:
         """Whether it may turn out to lack apt."""
         return self.files is None and not _OF_DEBIAN.match(f"{self.image}:")
 
@@ -69,11 +77,14 @@ class _Interpreter(msgspec.Struct, frozen=True):
 def opened(image: str, target: TargetPython) -> Generator[Base]:
     """Yield the facts about a base image.
 
-    Raises UsageError for an image in the store that is unsuitable for the target.
+    Raises UsageError for an image that is unsuitable for the target, as far as the store or its name tells.
     """
     builder = embedded_builder()
     if builder.store.images.get(str(reference.parse(image).tagged())) is None:
-        of_python = re.match(r"(?:docker\.io/library/)?python[:@]", f"{image}:") is not None
+        if (its := _ITS_VERSION.fullmatch(image)) and its[1] != target.python:
+            raise _without(image, [its[1]], target)
+        _check_released(target)
+        of_python = _OF_PYTHON.match(f"{image}:") is not None
         yield Base(image=image, python=f"python{target.python}", has_headers=of_python)
         return
     with builder.store.lease():
@@ -81,18 +92,33 @@ def opened(image: str, target: TargetPython) -> Generator[Base]:
         yield _looked_into(image, builder.store.tree(image_here.snapshot), image_here.config.config.search_path, target)
 
 
+def _without(image: str, versions: Sequence[str], target: TargetPython) -> UsageError:
+    """Return the error about an image that has only other versions of Python."""
+    hint = (
+        f"It has Python {', '.join(versions)}: use --python {versions[0]}, or another base."
+        if versions
+        else f"It has no Python at all: use another base, such as python:{target.python}-slim."
+    )
+    return UsageError(f"The base image {image} has no python{target.python}.", hint=hint)
+
+
+def _check_released(target: TargetPython) -> None:
+    """Raise UsageError for a version of Python that cannot exist yet.
+
+    Python 3.N is released in October of the year 2011 + N (PEP 602), and can be tried for a year before.
+    """
+    today = datetime.datetime.now(datetime.UTC)
+    newest = today.year - 2011 - (today.month < 10)
+    if target.version[1] > newest + 1:
+        raise UsageError(f"There is no Python {target.python} yet.", hint=f"The newest should be --python 3.{newest}.")
+
+
 def _looked_into(image: str, files: Tree, folders: Sequence[str], target: TargetPython) -> Base:
     folders = folders or DEFAULT_PATH_UNIX.split(":")
     interpreters = list(_interpreters(files, folders))
     fitting = next((interpreter for interpreter in interpreters if interpreter.version == target.python), None)
     if fitting is None:
-        versions = list(dict.fromkeys(interpreter.version for interpreter in interpreters))
-        hint = (
-            f"It has Python {', '.join(versions)}: use --python {versions[0]}, or another base."
-            if versions
-            else f"It has no Python at all: use another base, such as python:{target.python}-slim."
-        )
-        raise UsageError(f"The base image {image} has no python{target.python}.", hint=hint)
+        raise _without(image, list(dict.fromkeys(interpreter.version for interpreter in interpreters)), target)
     if _has_any(files, ("/lib", "/usr/lib"), re.compile(r"ld-musl-.*")):
         raise UsageError(
             f"The base image {image} uses musl, but environments are locked for glibc.",

@@ -191,9 +191,10 @@ def _other_release(base: Base, goal: TargetPython) -> list[str]:
 
 
 def _doubtful(base: Base, packages: Sequence[str]) -> list[str]:
-    if not packages or not base.is_doubtful:
-        return []
-    return [f"{base.image} is not in the store, and may lack apt, which must install {', '.join(packages)}."]
+    lacking = [base.python] if base.is_doubtful else []
+    if packages and base.may_lack_apt:
+        lacking.append(f"apt, which must install {', '.join(packages)}")
+    return [f"{base.image} is not in the store, and may lack {' and '.join(lacking)}."] if lacking else []
 
 
 def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:

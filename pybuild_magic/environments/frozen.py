@@ -32,6 +32,10 @@ class Frozen(msgspec.Struct, frozen=True):
         """Return the text of a `%%build` cell; `variable` is the notebook's variable with the files."""
         return f"%%build {shlex.join(self.flags)} ${variable}\n{self.dockerfile}"
 
+    def command(self, directory: str) -> str:
+        """Return the command that builds it in a terminal, from the directory to which it was written."""
+        return shlex.join(("pybuild", "build", *self.flags, directory))
+
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments with which `pybuild_magic.build` builds it: `build(**frozen.arguments)`."""

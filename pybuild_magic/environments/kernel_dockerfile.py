@@ -219,7 +219,7 @@ def _environment(recipe: Recipe) -> str:
         commands.append(f"{install} --no-index /wheels/*.whl")
         mounts.append("type=bind,from=wheels,source=/wheels,target=/wheels")
     lines = [
-        "# The installer has a separate environment; it installs by digest only.",
+        f"# The installer has a separate environment{'; it installs by digest only' if recipe.hashes else ''}.",
         "FROM base AS environment",
         *([f"RUN {_APT}{_venv(recipe)}"] if _venv(recipe) else []),
         f"RUN {python} -m venv {_TOOLS} && {python} -m venv --without-pip {PREFIX}",

@@ -59,7 +59,7 @@ def describe(frozen: Frozen, directory: str, what_next: str) -> Document:
     files = ", ".join(sorted(frozen.files))
     lines = [f"{count}. {what_next}", f"Files: {files}"]
     if directory:
-        lines.append(f"Written to {directory}")
+        lines.append(f"Written to {directory}; in a terminal: {frozen.command(directory)}")
     parts = [("", "\n".join(lines))]
     if frozen.notes:
         parts.append(("Notes", "\n".join(frozen.notes)))

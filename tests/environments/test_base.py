@@ -5,6 +5,7 @@ from __future__ import annotations
 import _ssl
 import io
 import platform
+import re
 import shutil
 import sys
 import tarfile
@@ -143,18 +144,41 @@ def test_a_base_in_which_no_environment_can_be_is_a_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_doubtful", "has_headers"),
+    ("name", "may_lack_python", "may_lack_apt", "has_headers"),
     [
-        ("python:3.11-slim", False, True),
-        ("docker.io/library/python@sha256:" + "0" * 64, False, True),
-        ("ubuntu", False, False),
-        ("registry.example/team/python:1", True, False),
+        ("python", False, False, True),
+        ("python:3-slim", False, False, True),
+        ("python:3.11-slim", False, False, True),
+        ("docker.io/library/python@sha256:" + "0" * 64, False, False, True),
+        ("ubuntu", True, False, False),
+        ("registry.example/team/python:1", True, True, False),
     ],
 )
-def test_an_image_that_is_not_here_is_taken_for_debian(name: str, *, is_doubtful: bool, has_headers: bool) -> None:
+def test_an_image_that_is_not_here_is_taken_for_debian(
+    name: str, *, may_lack_python: bool, may_lack_apt: bool, has_headers: bool
+) -> None:
     with opened(name, TARGET) as base:
-        assert (base.python, base.has_apt, base.is_doubtful) == ("python3.11", True, is_doubtful)
-        assert base.has_headers is has_headers
+        assert (base.python, base.has_apt, base.has_headers) == ("python3.11", True, has_headers)
+        assert (base.is_doubtful, base.may_lack_apt) == (may_lack_python, may_lack_apt)
+
+
+@pytest.mark.parametrize(
+    "name", ["python:3.13", "docker.io/library/python:3.13.1-slim", "python:3.13-slim@sha256:" + "0" * 64]
+)
+def test_an_image_whose_name_tells_another_python_is_a_sentence(name: str) -> None:
+    with pytest.raises(UsageError, match=f"The base image {name} has no python3.11") as caught, opened(name, TARGET):
+        pass
+    assert caught.value.hint == "It has Python 3.13: use --python 3.13, or another base."
+
+
+def test_a_python_that_does_not_exist_yet_is_a_sentence() -> None:
+    future = TargetPython((3, 99), "x86_64")
+    for name in ("python:3.99-slim", "registry.example/team/python:1"):
+        with pytest.raises(UsageError, match=r"There is no Python 3\.99 yet") as caught, opened(name, future):
+            pass
+        assert re.fullmatch(r"The newest should be --python 3\.\d\d\.", caught.value.hint)
+    with opened("python", TargetPython(sys.version_info[:2], "x86_64")):
+        pass
 
 
 RELEASES: dict[str, tuple[bytes, bytes, str]] = {
@@ -221,7 +245,8 @@ def test_libraries_that_a_base_of_debian_lacks_are_installed_by_apt(native: list
     unknown = freeze(paths=native, base="registry.example/team/python:1")
     assert "--no-install-recommends libssl3 " in unknown.dockerfile
     assert unknown.notes == (
-        "registry.example/team/python:1 is not in the store, and may lack apt, which must install libssl3.",
+        f"registry.example/team/python:1 is not in the store, and may lack python{HERE} and apt, "
+        "which must install libssl3.",
     )
 
 

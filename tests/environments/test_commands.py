@@ -59,6 +59,16 @@ def test_the_next_cell_builds_the_kernels_environment(shell: Shell, install: Ins
     assert "other" not in shell.user_ns["files2"]["requirements.txt"]
 
 
+def test_what_is_written_is_told_with_the_command_that_builds_it(
+    shell: Shell, index: LocalIndex, tmp_path: Path
+) -> None:
+    words = ["mine:2", "--write", str(tmp_path / "its place")]
+    said = repr(environment(words))
+    flags = shell.cell.partition("\n")[0].removeprefix("%%build ").removesuffix(" $files")
+    assert f"Written to {words[2]}; in a terminal: pybuild build {flags} '{words[2]}'\n" in f"{said}\n"
+    assert (tmp_path / "its place" / "Dockerfile").read_text() == shell.cell.partition("\n")[2]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -62,6 +62,7 @@ def test_without_records_what_nothing_needs_counts_as_asked_for(
     assert "#   one\n" in made.dockerfile
     assert made.files["requirements.txt"] == "comm==0.2\nipykernel==7.0\none==1\ntwo==2\n"
     assert "--require-hashes" not in made.dockerfile
+    assert "digest" not in made.dockerfile
 
 
 def test_a_notebook_keeps_what_it_imports(site: Path, install: Install, index: LocalIndex, tmp_path: Path) -> None:
