@@ -16,6 +16,8 @@ from pybuild_magic.display.advice import advice
 from pybuild_magic.errors import ExportError, RunError, StoreError
 from tests.services import require
 from tests.services.common import need_root
+from tests.services.registry import Registry
+from tests.sources.images import make, upload, write_layout
 
 from .lab import Home, close_builder, tmpfs
 
@@ -129,3 +131,22 @@ def test_under_the_iidfile(home: Home) -> None:
     error = home.fails(BASE, tags="x", iidfile="/dev/full")
     assert isinstance(error, ExportError)
     assert "--iidfile /dev/full cannot be written: No space left on device." in error.message
+
+
+@pytest.mark.parametrize("form", ["packed", "unpacked"])
+def test_under_the_store_while_an_image_is_pulled(
+    cramped: Home, small: Path, tmp_path: Path, registry: Registry, form: str
+) -> None:
+    """The layer as it comes does not fit, or its tar does not."""
+    content = os.urandom(32 << 20) if form == "packed" else b"many of the same words " * (2 << 20)
+    ref = f"{registry.host}/full/{form}:1"
+    upload(write_layout(tmp_path / "layout", make({"small": b"small"}, {"big": content}), tag="1"), ref)
+    error = cramped.fails(f"FROM {ref}\nCOPY <<E /f\nx\nE\n", tags="x")
+    assert isinstance(error, StoreError)
+    assert "No space is left for the store" in error.message
+    assert "PYBUILD_HOME" in error.hint
+    assert str(error.location) == "Dockerfile:1"
+    usable(cramped)
+    subprocess.run(["mount", "-o", "remount,size=200m", small], check=True)
+    assert cramped.build(f"FROM {ref}\nCOPY <<E /f\nx\nE\n", tags="x").image is not None
+    cramped.check()
