@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -59,6 +60,23 @@ def test_a_layout_directory_has_blobs_and_the_name_in_its_index(lab: Lab) -> Non
     for entry in index["manifests"]:
         assert (lab.home / "layout/blobs" / entry["digest"].replace(":", "/")).is_file()
     assert sorted(path.name for path in (lab.home / "layout/blobs").iterdir()) == ["sha256"]
+
+
+def test_blobs_that_arrive_at_the_same_time_are_kept_apart(lab: Lab) -> None:
+    """A daemon names a blob in the first message alone, and writes several blobs at once, equal ones too."""
+    same = "RUN mkdir -p /d && head -c 3000000 /dev/zero >/d/f && touch -d @1 /d/f /d\n"
+    steps = "".join(f"RUN head -c {size} /dev/urandom >/f{size}\n" for size in range(3_000_000, 3_000_008))
+    words = (
+        "--provenance=false -o type=oci,tar=false,compression=uncompressed,dest=layout"
+        " --cache-to type=local,dest=kept,mode=max"
+    )
+    lab.build(f"FROM busybox\n{steps}{same}RUN rm -r /d\n{same}", words)
+    for place in ("layout", "kept"):
+        blobs = list((lab.home / place / "blobs/sha256").iterdir())
+        assert len(blobs) > 8
+        for blob in blobs:
+            assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+        assert not list((lab.home / place / "blobs").glob(".ingest*"))
 
 
 def test_a_docker_archive_can_be_loaded_and_run(lab: Lab, engine: Engine) -> None:

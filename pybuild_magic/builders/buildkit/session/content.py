@@ -11,12 +11,12 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from ....errors import BuildError, ExportError
-from ....net.grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, GrpcError
+from ....net.grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, UNAVAILABLE, GrpcError
 from ....net.grpc.stream import Call, prefixed
 from ....oci.blobs import Blobs
 from ....oci.digest import is_digest
@@ -42,6 +42,7 @@ class WritableLayout:
         except OSError as error:
             raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
         self._ingests: dict[str, Ingest] = {}
+        self._writing: set[str] = set()
         self._lock = threading.Lock()
 
     def has(self, digest: str) -> bool:
@@ -59,10 +60,21 @@ class WritableLayout:
         """See Blobs."""
         return os.fdopen(at.open(self.path / blob_path(digest), at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC), "rb")
 
-    def ingest(self, ref: str) -> Ingest:
-        """Return the blob that is being written under a name, to continue where it stopped."""
+    @contextlib.contextmanager
+    def writing(self, ref: str) -> Generator[Ingest]:
+        """Yield the blob that is being written under a name, to continue where it stopped.
+
+        Raises GrpcError while another call writes it; a daemon then tries again, and finds the blob.
+        """
         with self._lock:
-            return self._ingests.get(ref) or self._ingests.setdefault(ref, Ingest(self.path))
+            if ref in self._writing:
+                raise GrpcError(UNAVAILABLE, f"ref {ref} locked: unavailable")
+            ingest = self._ingests.get(ref) or self._ingests.setdefault(ref, Ingest(self.path))
+            self._writing.add(ref)
+        try:
+            yield ingest
+        finally:
+            self._writing.discard(ref)
 
     def unfinished(self, ref: str) -> Ingest | None:
         """Return the same; None when there is no unfinished blob of that name."""
@@ -104,6 +116,13 @@ class Ingest:
             view = view[self._file.write(view) :]
         self._hash.update(data)
         self.size += len(data)
+
+    def restart(self) -> None:
+        """Drop what was written."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.size = 0
 
     def commit(self) -> None:
         """Move the blob to its place."""
@@ -173,22 +192,21 @@ class Content:
         _answer(call, pb.Empty())
 
     def write(self, call: Call) -> None:
-        """Write a blob. Each message is answered with the bytes written so far, the last one with the digest."""
+        """Write a blob. The first message names it, and each is answered with the bytes written so far."""
         store = self._writable(call)
-        while (message := call.receive()) is not None:
-            request = pb.WriteContentRequest.FromString(message)
-            if request.expected and store.has(request.expected):
-                store.forget(request.ref)
-                raise GrpcError(ALREADY_EXISTS, f"content {request.expected}: already exists")
-            ingest = store.ingest(request.ref)
-            if request.data:
-                if request.offset != ingest.size:
-                    raise GrpcError(OUT_OF_RANGE, f"{request.ref} is written up to {ingest.size}")
-                ingest.write(request.data)
-            answer = pb.WriteContentResponse(action=request.action, offset=ingest.size, total=request.total)
-            if request.action == pb.COMMIT:
-                answer.digest = _commit(store, ingest, request)
-            _answer(call, answer)
+        first = pb.WriteContentRequest.FromString(_first(call))
+        if not first.ref:
+            raise GrpcError(INVALID, "first message must have a reference")
+        with store.writing(first.ref) as ingest:
+            message: bytes | None = first.SerializeToString()
+            while message is not None:
+                request = pb.WriteContentRequest.FromString(message)
+                # A daemon writes the ref, and often the rest of this, into its first message alone.
+                request.ref = first.ref
+                request.expected = request.expected or first.expected
+                request.total = request.total or first.total
+                _answer(call, _write(store, ingest, request))
+                message = call.receive()
 
     def _store(self, call: Call) -> Blobs:
         name = (options(call.metadata, _STORE_ID) or [""])[0]
@@ -202,6 +220,22 @@ class Content:
         if not isinstance(store, WritableLayout):
             raise GrpcError(PERMISSION_DENIED, "this store is read only")
         return store
+
+
+def _write(store: WritableLayout, ingest: Ingest, request: pb.WriteContentRequest) -> pb.WriteContentResponse:
+    if request.expected and store.has(request.expected):
+        store.forget(request.ref)
+        raise GrpcError(ALREADY_EXISTS, f"content {request.expected}: already exists")
+    if request.action != pb.STAT:
+        if request.offset == 0:
+            ingest.restart()
+        if request.offset != ingest.size:
+            raise GrpcError(OUT_OF_RANGE, f"{request.ref} is written up to {ingest.size}")
+        ingest.write(request.data)
+    answer = pb.WriteContentResponse(action=request.action, offset=ingest.size, total=request.total)
+    if request.action == pb.COMMIT:
+        answer.digest = _commit(store, ingest, request)
+    return answer
 
 
 def _commit(store: WritableLayout, ingest: Ingest, request: pb.WriteContentRequest) -> str:
