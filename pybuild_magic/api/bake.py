@@ -163,8 +163,6 @@ def options_of(name: str, plan: BakePlan, layouts: Mapping[str, str], flags: Seq
         elif key not in _NOT_FLAGS:
             words += [f"--{_FLAGS.get(key, key)}={word}" for word in _words(key, value)]
     words += [*flags, *(origin.credentials() if origin else [])]
-    if name in layouts:
-        words.append(f"--output=type=oci,tar=false,compression=uncompressed,dest={layouts[name]}")
     context, inline = target["context"], target.get("dockerfile-inline")
     if inline is None:
         words.append(f"--file={_dockerfile(name, context, target['dockerfile'], origin)}")

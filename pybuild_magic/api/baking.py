@@ -7,16 +7,23 @@ its config as well as its files.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from ..builders import choose
 from ..cancel import Cancel
 from ..errors import BuildError, Interrupted
+from ..request.flags import truth
+from ..request.options import BuildOptions
+from ..request.outputs import Output
+from ..request.parts import default_outputs
 from ..result import BuildResult
 from ..status.messages import SolveStatus, StatusSink, Vertex
 from ..status.trace import Trace
@@ -25,6 +32,8 @@ from .run import Progress, run, show
 
 _MOST = 8
 """The maximum number of builds at the same time, since each has its own descriptors and threads."""
+_EPOCH = "SOURCE_DATE_EPOCH"
+_NONE = "cacheonly"
 
 
 def bake(
@@ -77,10 +86,47 @@ class _Oven:
         self._stop.check()
         try:
             options = options_of(name, self._plan, layouts, self._flags)
-            return run(options, _Part(name, self._rows), self._stop)
+            if name in layouts:
+                options = _handed_over(options, layouts[name], self._epoch(name))
+            result = run(options, _Part(name, self._rows), self._stop)
+            if name in layouts and not any(output.exporter.image for output in options.outputs[1:]):
+                # Nobody has asked for the image that is handed over.
+                _forget_image(result.metadata)
+            return result
         except Exception as error:
             error.add_note(f"while the target {name} was built")
             raise
+
+    def _epoch(self, name: str) -> str:
+        """Return the time to which layers of a target are cut for a target that uses it; "" to keep their times.
+
+        BuildKit rewrites all layers that one solve has made, those of the targets that it uses among them.
+        """
+        for user, needed in self._plan.needed().items():
+            if name in needed:
+                target = self._plan.targets[user]
+                rewrites = any(
+                    truth(str(output.get("rewrite-timestamp", "false")).lower(), "rewrite-timestamp")
+                    for output in target.get("output", [])
+                )
+                epoch = target.get("args", {}).get(_EPOCH) or os.environ.get(_EPOCH, "")
+                if found := epoch if rewrites else self._epoch(user):
+                    return found
+        return ""
+
+
+def _handed_over(options: BuildOptions, layout: str, epoch: str) -> BuildOptions:
+    """Return the options with a layout as their first output; what was there stays, the default too."""
+    attrs = {"tar": "false", "compression": "uncompressed"}
+    if epoch:
+        attrs |= {"rewrite-timestamp": "true", "source-date-epoch": epoch}
+    others = (output for output in default_outputs(options, choose(options.builder).driver) if output.type != _NONE)
+    return msgspec.structs.replace(options, outputs=(Output("oci", attrs, layout), *others))
+
+
+def _forget_image(metadata: dict[str, Any]) -> None:
+    for key in [key for key in metadata if key.startswith(("containerimage.", "image."))]:
+        del metadata[key]
 
 
 def _cause(error: BaseException, others: Sequence[Future[BuildResult]]) -> BaseException:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,90 @@ def test_metadata_has_a_part_for_each_target(place: Path) -> None:
     metadata = json.loads((place / "meta.json").read_text())
     assert sorted(metadata) == ["app", "base"]
     assert metadata["app"]["containerimage.digest"] == results["app"].image.digest
+
+
+FORM = "rewrite-timestamp=true,compression=uncompressed"
+WHOLE = """
+group "default" { targets = ["app", "tool"] }
+target "_common" {
+  contexts = { busybox = "oci-layout://BUSYBOX" }
+  args = { SOURCE_DATE_EPOCH = "1000000000" }
+  attest = ["type=provenance,disabled=true"]
+}
+target "base" {
+  inherits = ["_common"]
+  dockerfile-inline = "FROM busybox\\nENV GREETING=hello\\nWORKDIR /w\\nRUN echo $GREETING >/made"
+}
+target "app" {
+  inherits = ["_common"]
+  contexts = { base = "target:base" }
+  dockerfile-inline = "FROM base\\nARG WHO\\nCOPY f /\\nRUN echo $GREETING $WHO >said"
+  args = { WHO = "world" }
+  annotations = ["manifest:who=me"]
+  output = ["type=oci,dest=OUT/app.tar,FORM", "type=local,dest=OUT/app", "type=tar,dest=OUT/files.tar"]
+}
+target "tool" {
+  name = "tool-${v}-${replace(w, ".", "-")}"
+  matrix = { v = ["a", "b"], w = ["1.0", "2.0"] }
+  inherits = ["_common"]
+  contexts = { app = "target:app" }
+  dockerfile-inline = "FROM busybox\\nCOPY --from=app /w/said /said-${v}\\nRUN echo ${w} >/v"
+  output = ["type=oci,dest=OUT/${v}-${w}.tar,FORM"]
+}
+"""
+
+
+def test_images_are_those_of_buildx(
+    place: Path, busybox_layout: BaseImage, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups, a matrix, targets as contexts and several outputs, on both builders."""
+    for name, value in engine.env.items():
+        monkeypatch.setenv(name, value)
+    (place / "f").write_text(uuid.uuid4().hex)  # or the engine has another file with this content, and its time
+    seen: dict[str, Any] = {}
+    for builder in ("buildx", "embedded", "docker://"):
+        out = Path("out-" + builder.rstrip(":/"))
+        text = WHOLE.replace("BUSYBOX", str(busybox_layout.path)).replace("OUT", str(out)).replace("FORM", FORM)
+        (place / "docker-bake.hcl").write_text(text)
+        out.mkdir()
+        line = [f"--allow=fs.read={busybox_layout.path}", "--metadata-file=metadata.json"]
+        if builder == "buildx":
+            engine.docker("buildx", "bake", *line, cwd=place)
+        else:
+            bake_line([*line, f"--builder={builder}", "--progress=none"])
+        metadata = json.loads((place / "metadata.json").read_bytes())
+        images = {name: image(out / name) for name in ("app.tar", "a-1.0.tar", "a-2.0.tar", "b-1.0.tar", "b-2.0.tar")}
+        assert metadata["app"]["containerimage.digest"] == images["app.tar"].pop("digest")
+        with tarfile.open(out / "files.tar") as archive:
+            files = [(member.name, member.mode, member.uid, member.size, member.mtime) for member in archive]
+        local = sorted(path.relative_to(out).as_posix() for path in (out / "app").rglob("*"))
+        told = {name: {*part} - {"buildx.build.provenance"} for name, part in metadata.items()}
+        seen[builder] = images, sorted(files), local, told
+    assert seen["embedded"] == seen["buildx"]
+    assert seen["docker://"] == seen["buildx"]
+
+
+def image(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of an image, without BuildKit's notes on layers, which no hand-over keeps."""
+    with tarfile.open(path) as archive:
+
+        def read(name: str) -> Any:
+            return json.load(archive.extractfile(name) or pytest.fail())
+
+        digest = read("index.json")["manifests"][0]["digest"]
+        manifest = read(f"blobs/{digest.replace(':', '/')}")
+    for layer in manifest["layers"]:
+        layer.pop("annotations", None)
+    return {**manifest, **({"digest": digest} if path.name == "app.tar" else {})}
+
+
+def test_a_target_that_another_one_uses_keeps_its_own_outputs(place: Path) -> None:
+    text = LINKED.replace('target "base" {', 'target "base" {\n  tags = ["linked:1"]')
+    results = bake_line(["--metadata-file=meta.json", "app", "base"], text)
+    assert results["base"].image.names == ("docker.io/library/linked:1",)
+    bake_line(["--progress=none"], 'target "default" { dockerfile-inline = "FROM linked:1" }')
+    bake_line(["--metadata-file=meta.json", "app"], text)
+    assert not any(key.startswith("containerimage") for key in json.loads((place / "meta.json").read_text())["base"])
 
 
 OUTSIDE: dict[str, tuple[str, str]] = {
