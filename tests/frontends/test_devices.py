@@ -145,3 +145,12 @@ def test_a_device_is_granted_by_its_name(allow: str, front: Front, home: Home) -
         assert "not allowed" in home.fails(text, allow=[allow]).message
     else:
         home.build(text, allow=[allow])
+
+
+@pytest.mark.usefixtures("devices")
+def test_a_device_gets_no_other_name(front: Front, home: Home) -> None:
+    """The engine's own BuildKit grants no devices ("not allowed by build daemon configuration"): none to compare."""
+    allow = f"device={KIND}=9,alias=mine"
+    error = home.fails(f"# syntax={front.ref}\n{BASE}device mine: true\n", allow=[allow])
+    assert error.message == f"--allow {allow}: a device cannot be given another name here."
+    assert "Name the device itself in RUN --device" in error.hint
