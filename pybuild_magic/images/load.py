@@ -39,12 +39,13 @@ def load_image(
     SourceError, UsageError for a malformed name, StoreError and Interrupted.
     """
     where, tag, digest = split_layout(str(path))
-    with closing(open_images(user_path(where))) as images:
+    cancel = cancel or Cancel()
+    with cancel.bound(), closing(open_images(user_path(where))) as images:
         root = find(images.index(), digest or tag)
         name = name or root.annotations.get(CONTAINERD_NAME, "")
         if not name:
             raise SourceError(f"The image of {path} has no name.", hint="Give it one.")
-        return _load_named(store, images, root, name, str(path), cancel or Cancel(), progress)
+        return _load_named(store, images, root, name, str(path), cancel, progress)
 
 
 def load_images(
@@ -57,12 +58,12 @@ def load_images(
     """
     if name or not kind_of(path):
         return [load_image(store, path, name, cancel, progress)]
-    with closing(open_images(path)) as images:
+    cancel = cancel or Cancel()
+    with cancel.bound(), closing(open_images(path)) as images:
         entries = images.index().manifests
         named = [(entry, whole) for entry in entries if (whole := entry.annotations.get(CONTAINERD_NAME, ""))]
         if not named:
             raise SourceError(f"{path} has {len(entries)} images without names.", hint="Name one with -t NAME.")
-        cancel = cancel or Cancel()
         return [_load_named(store, images, entry, whole, str(path), cancel, progress) for entry, whole in named]
 
 

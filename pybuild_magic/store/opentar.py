@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import select
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from ..cancel import checkpoint
 from ..errors import SourceError
 from .decompress import ARCHIVES, MAGIC_SIZE, compression_of, decompress
 from .entry import Span
@@ -17,8 +20,13 @@ from .files import SpanReader
 from .importer import CheckedStream, MemberContent, Unpacked, about, content_pieces
 from .tarread import Member, TarFeed, members
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _BLOCK = 1 << 20
 _BUFFER = 1 << 18
+_TICK = 100
+"""Milliseconds between two looks at whether the user wants to stop waiting for a pipe."""
 
 
 class OpenTar:
@@ -31,7 +39,7 @@ class OpenTar:
     def __init__(self, source: Path | BinaryIO, name: str = "The archive") -> None:
         self._name = name
         with ExitStack() as stack:
-            raw = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+            raw = stack.enter_context(_opened(source)) if isinstance(source, Path) else source
             self._file = raw if _is_plain(raw) else _unpacked(raw, name)
             self._closing = stack.pop_all()
             if self._file is not raw:
@@ -64,6 +72,34 @@ class OpenTar:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Pipe(io.RawIOBase):
+    """A named pipe that is open for reading. Waiting for a writer, or for what it writes, ends with the build."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        while not self._poll.poll(_TICK):
+            checkpoint()
+        return os.readv(self._fd, [buffer])
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._fd)
+        super().close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    if stat.S_ISFIFO(path.stat().st_mode):
+        return io.BufferedReader(_Pipe(path))
+    return path.open("rb")
 
 
 def _is_plain(raw: BinaryIO) -> bool:

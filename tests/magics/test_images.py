@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 import uuid
 from pathlib import Path
 
 import pytest
 
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.errors import SourceError, StoreError, UsageError
+from pybuild_magic.errors import Interrupted, SourceError, StoreError, UsageError
 from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci.blobs import is_attestation
 from pybuild_magic.oci.descriptor import CONTAINERD_NAME
@@ -53,6 +57,47 @@ def test_what_is_saved_is_loaded_as_the_very_images(own: Shell, dest: str) -> No
     assert digests(own) == before
     assert own.run("%build inspect team/hello:1").config["config"]["Labels"] == {"a": "b"}
     own.run("%%build -\nFROM team/hello:1\nCOPY --from=other /o.txt /\n")
+
+
+@pytest.mark.parametrize("has_writer", [True, False])
+def test_the_stop_button_ends_waiting_for_a_pipe(own: Shell, *, has_writer: bool) -> None:
+    os.mkfifo("pipe.tar")
+    if has_writer:  # one that writes nothing
+        writer = os.open("pipe.tar", os.O_RDWR)
+    pressed: list[float] = []
+    timer = threading.Timer(0.5, lambda: (pressed.append(time.monotonic()), signal.raise_signal(signal.SIGINT)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer.start()
+    try:
+        error = own.fail("%build load pipe.tar")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        timer.join()
+        if has_writer:
+            os.close(writer)
+    assert isinstance(error, Interrupted)
+    assert time.monotonic() - pressed[0] < 2, "of the 5 that a builder gets to end"
+
+
+def test_an_archive_that_comes_through_a_pipe_is_loaded(own: Shell) -> None:
+    own.run(HELLO)
+    own.run("%build save -o one.tar team/hello:1")
+    before = digests(own)
+    own.run("%build rm team/hello:1")
+    os.mkfifo("pipe.tar")
+    data = Path("one.tar").read_bytes()
+
+    def write() -> None:
+        with Path("pipe.tar").open("wb") as file:
+            for start in range(0, len(data), 1000):
+                file.write(data[start : start + 1000])
+                file.flush()
+
+    writer = threading.Timer(0.3, write)
+    writer.start()
+    own.run("%build load pipe.tar")
+    writer.join()
+    assert digests(own) == before
 
 
 def test_another_name_is_given_to_the_one_image(own: Shell) -> None:
