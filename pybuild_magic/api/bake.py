@@ -156,6 +156,8 @@ def _read(source: Source, watch: Watch, cancel: Cancel) -> tuple[list[tuple[str,
 def options_of(name: str, plan: BakePlan, layouts: Mapping[str, str], flags: Sequence[str]) -> BuildOptions:
     """Return the options of a target's build. `layouts` has the places of the targets that are its contexts."""
     target, origin = plan.targets[name], plan.origin
+    if call_of(target) != "build":
+        layouts = {}  # nothing is built that could be handed over
     words: list[str] = []
     for key, value in target.items():
         if key == "contexts":
@@ -210,7 +212,8 @@ def _texts(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _context(where: str, layouts: Mapping[str, str], origin: Origin | None) -> str:
     if where.startswith("target:"):
-        return f"oci-layout://{layouts[where.removeprefix('target:')]}"
+        layout = layouts.get(where.removeprefix("target:"))
+        return f"oci-layout://{layout}" if layout else where
     if where.startswith(WORKING_DIRECTORY):
         return where.removeprefix(WORKING_DIRECTORY) or "."
     return where if is_reference(where) or origin is None else origin.context(where)

@@ -86,10 +86,11 @@ class _Oven:
         self._stop.check()
         try:
             options = options_of(name, self._plan, layouts, self._flags)
-            if name in layouts:
+            handed = name in layouts and options.call.method == "build"
+            if handed:
                 options = _handed_over(options, layouts[name], self._epoch(name))
             result = run(options, _Part(name, self._rows), self._stop)
-            if name in layouts and not any(output.exporter.image for output in options.outputs[1:]):
+            if handed and not any(output.exporter.image for output in options.outputs[1:]):
                 # Nobody has asked for the image that is handed over.
                 _forget_image(result.metadata)
             return result

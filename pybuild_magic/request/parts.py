@@ -273,6 +273,11 @@ def default_outputs(options: BuildOptions, driver: str) -> tuple[Output, ...]:
 
 
 def numbered_outputs(options: BuildOptions, driver: str) -> dict[str, Output]:
-    """Return the outputs that export something, by the id that an exporter and its sink share."""
+    """Return the outputs that export something, by the id that an exporter and its sink share.
+
+    A question (`--call`) has an answer, but nothing to export.
+    """
+    if options.call.method != "build":
+        return {}
     exported = (output for output in default_outputs(options, driver) if output.type != "cacheonly")
     return {str(index): output for index, output in enumerate(exported)}

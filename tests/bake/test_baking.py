@@ -184,6 +184,22 @@ def test_targets_are_asked_as_buildx_asks_them(place: Path, engine: Engine, caps
     assert "the app" in html and "MaintainerDeprecated" in html
 
 
+@pytest.mark.parametrize("builder", ["embedded", "docker://"])
+def test_a_target_that_uses_another_one_is_asked_as_buildx_asks_it(
+    place: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, builder: str
+) -> None:
+    """Nothing is built that could be handed over, and nothing is exported."""
+    for name, value in engine.env.items():
+        monkeypatch.setenv(name, value)
+    (place / "docker-bake.hcl").write_text(LINKED.replace("ARG WHO", "MAINTAINER me"))
+    answers = bake_line(["--check", "app", f"--builder={builder}", "--progress=none"])
+    theirs = engine.docker("buildx", "bake", "--check", "app", cwd=place, check=False)
+    assert words(repr(answers)) == words(theirs.stdout.replace("\nerror:", "\nERROR:"))
+    assert "unsupported context source target for base" in theirs.stdout
+    assert answers.exit_code == theirs.returncode == 1
+    assert not list(place.glob("out/*/*"))
+
+
 def words(text: str) -> list[str]:
     return text.replace("inline:", "Dockerfile:").split()
 
