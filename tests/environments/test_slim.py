@@ -11,10 +11,11 @@ import pytest
 import pybuild_magic
 from pybuild_magic import builders
 from pybuild_magic.builders import embedded_builder
+from pybuild_magic.environments.slim.advice import short_step
 from pybuild_magic.environments.slim.covering import REMOVED, REPLACED, SlimLayer, layer_files
 from pybuild_magic.environments.slim.opening import ShownSavings, slim
 from pybuild_magic.environments.slim.rules import RULES
-from pybuild_magic.environments.slim.savings import Saving, find_savings, short_step
+from pybuild_magic.environments.slim.savings import Saving, find_savings
 from pybuild_magic.errors import StoreError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.store import DIR, Entry, opaque, whiteout
@@ -176,6 +177,46 @@ def test_files_of_a_kind_are_told_with_the_line_that_leaves_them_out(
     assert found[what].step == short_step(step)
 
 
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        ("RUN make; strip a;", "RUN make; strip a && rm -rf /tmp/*"),
+        ("RUN find . -exec strip {} \\;", "RUN find . -exec strip {} \\; && rm -rf /tmp/*"),
+        ("RUN |1 V=a b /bin/bash -o pipefail -c a | b # buildkit", "RUN a | b && rm -rf /tmp/*"),
+        ("RUN /bin/sh -c echo 'a  b'   c # buildkit", "RUN echo 'a  b'   c && rm -rf /tmp/*"),
+        ("RUN make # all of it", "In this RUN, as its last command: rm -rf /tmp/*"),
+        ("RUN make\nmake install", "In this RUN, as its last command: rm -rf /tmp/*"),
+        ("RUN serve &", "In this RUN, as its last command: rm -rf /tmp/*"),
+        ("RUN |1 V=a make install", "In this RUN, as its last command: rm -rf /tmp/*"),
+    ],
+)
+def test_a_line_is_made_only_of_a_command_that_another_can_follow(step: str, line: str) -> None:
+    assert rows((step, [file("tmp/a")]))["temporary files"].line == line
+    mounted = rows((step, [file("root/.cache/pip/a")]))["cache of pip"].line
+    of_step = line.removesuffix(" && rm -rf /tmp/*").removeprefix("RUN ")
+    is_whole = line.startswith("RUN")
+    mount = "--mount=type=cache,target=/root/.cache/pip"
+    assert mounted == (f"RUN {mount} {of_step}" if is_whole else f"To this RUN: {mount}")
+
+
+@pytest.mark.parametrize(
+    ("later", "rest"),
+    [
+        ("tar xf /a.tar && rm /a.tar", "tar xf /a.tar"),
+        ("tar xf /a.tar; rm /a.tar", "tar xf /a.tar; true"),
+        ("tar xf /a.tar && rm -f /a.tar && make", "tar xf /a.tar && make"),
+        ("tar xf /a.tar; rm -f *.tar && make", "tar xf /a.tar; true && make"),
+        ("tar xf /a.tar && rm /a.tar /other", "tar xf /a.tar && rm /other"),
+        ("cd / && tar xf a.tar && rm a.tar; rm b", "cd / && tar xf a.tar; rm b"),
+        ("confirm a && tar xf /a.tar && rm /a.tar", "confirm a && tar xf /a.tar"),
+    ],
+)
+def test_a_command_without_a_removal_succeeds_and_fails_as_before(later: str, rest: str) -> None:
+    found = rows(("COPY a.tar /a.tar", [file("a.tar")]), (f"RUN {later}", [whiteout("a.tar")]))
+    line = found["files that a later step removes"].line
+    assert line == f"RUN --mount=type=bind,source=a.tar,target=/a.tar {rest}"
+
+
 def test_every_kind_but_compilers_can_be_removed_in_its_step() -> None:
     assert [rule.key for rule in RULES if not rule.remove] == ["compilers"]
 
@@ -273,6 +314,9 @@ def test_what_is_told_of_a_built_image_is_what_its_lines_save(store: None) -> No
     text = repr(before)
     assert "instead  RUN dd if=/dev/urandom of=/scratch bs=1M count=4 && rm /scratch" in text
     assert "before: 9.44 MB of " in text
+    assert text.endswith(
+        "\n\nAn image does not tell --mount, --network, --from and --link of its steps: keep those that yours have."
+    )
     page = before._repr_html_()
     assert "COPY --chown=1000:0 big /data/big" in page
     assert "<b>bold" not in page

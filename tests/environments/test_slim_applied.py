@@ -16,6 +16,7 @@ from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.slim.opening import slim
 from pybuild_magic.environments.slim.rules import RULES
 from pybuild_magic.environments.slim.savings import Saving
+from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.result import BuildResult
 from tests.places.image import DEBIAN, debian_base
@@ -195,6 +196,11 @@ CASES: dict[str, Case] = {
         ".dockerignore: data",
         context={"data/a.bin": NOISE, "app.py": b"", "data/b": b""},
     ),
+    "steps of several commands": Case(
+        "files that a later step removes",
+        f"FROM busybox\nRUN mkdir /srv && cd /srv && {made('a')}\nRUN rm -f /srv/a; touch first || true; touch b\n",
+        f"RUN (mkdir /srv && cd /srv && {made('a')}) && {{ rm -f /srv/a; touch first || true; touch b; }}",
+    ),
     "files that are written again": Case(
         "files that a later step writes again",
         f"FROM busybox\nRUN {made('/data')}\nRUN dd if=/dev/urandom of=/data bs=1M count=1\n",
@@ -310,6 +316,16 @@ def test_an_image_is_smaller_by_what_a_line_saves(name: str, store: None) -> Non
     after = built("after", *applied(case, saving))
     assert case.what not in [row.what for row in slim("after").rows]
     assert stored_size(result) - stored_size(after) == pytest.approx(case.size, abs=30_000)
+
+
+def test_a_line_of_several_commands_starts_and_fails_as_its_steps_do(store: None) -> None:
+    case = CASES["steps of several commands"]
+    head = "FROM busybox\n"
+    after = built("after", f"{head}{case.line}\n", {})
+    assert after.image is not None
+    assert pybuild_magic.run("after", "ls", "/first", "/b").exit_code == 0
+    with pytest.raises(BuildError, match="exit code: 1"):
+        built("after", f"{head}{case.line.replace('mkdir /srv', 'false')}\n", {})
 
 
 def test_every_kind_of_file_is_in_an_image_here() -> None:

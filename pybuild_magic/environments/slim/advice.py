@@ -5,6 +5,7 @@ A later step cannot: the layer that has the files first keeps them.
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -17,9 +18,20 @@ _LONGEST = 2000
 """The most characters of a command that is repeated; nobody pastes a longer one."""
 _MOST = 8
 """The most directories in a command."""
+_BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
+_SHELL = re.compile(r"^RUN (?:\|\d+ .*?)?/(?:\S*/)?(?:ba|da|a|z|k)?sh (?:-\S+ |pipefail )*?-\w*c ", re.DOTALL)
+"""The build args of a RUN, and the shell that a SHELL instruction set."""
 _RUN = re.compile(r"RUN\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
 _COPY = re.compile(r"(COPY|ADD)\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
-_REMOVAL = re.compile(r"\s*(?:&&|;)\s*(?:rm|rmdir|unlink)\s[^&;|]*|^\s*(?:rm|rmdir|unlink)\s[^&;|]*(?:(?:&&|;)\s*)?")
+_REMOVAL = re.compile(r"(?<![^\s&;|])(?:rm|rmdir|unlink)\s[^&;|]*")
+_NOTHING = re.compile(r"\s*&& true(?=\s*(?:$|&&|;))|^true(?:\s+(?:&&|;)\s*|$)")
+"""A `true` in place of a removal, where the shell does the same without it."""
+_SCRIPT = re.compile(r"\n|(?:^|\s)#|(?<![&>])&\s*$|^\|\d+ |…$")
+"""What no other command can follow on its line, or be told to: a here-document, a comment, `&` or an exec form."""
+_LIST = re.compile(r";|\|\||(?<![&>])&(?![&>])")
+_ENDS = re.compile(r"(?<![\\;])\s*;?\s*$")
+_MOVES = re.compile(r"(?:^|[\s;&|({])(?:cd|pushd)\s")
+_SETS = re.compile(r"(?:^|[\s;&|({])set\s")
 _PIP = re.compile(r"((?:\S*python[\d.]*\s+-m\s+)?\S*\bpip[\d.]*)\s+install\b")
 _NVIDIA = re.compile(r"((?:nvidia_\w+|triton|cupy_\w+|tensorrt\w*)-[^/]+)\.dist-info")
 _OF_BASE = "Use a FROM image without them: this layer is the base's"
@@ -33,6 +45,11 @@ class Step(msgspec.Struct, frozen=True):
     mounts: str = ""
     sources: tuple[str, ...] = ()
     dest: str = ""
+
+    @property
+    def is_script(self) -> bool:
+        """Whether no command can be appended to its own."""
+        return _SCRIPT.search(self.command) is not None
 
     @property
     def of_stage(self) -> bool:
@@ -56,10 +73,24 @@ class Step(msgspec.Struct, frozen=True):
         return posixpath.normpath(posixpath.join(source, path.removeprefix(inside))) if path.startswith(inside) else ""
 
 
-def parse_step(text: str) -> Step:
-    """Return the parts of an instruction."""
-    if run := _RUN.fullmatch(text):
-        return Step(text, cut(run[2], _LONGEST), run[1])
+def short_step(created_by: str) -> str:
+    """Return an instruction in its Dockerfile form, on one line."""
+    return " ".join(_plain(created_by).split())
+
+
+def _plain(created_by: str) -> str:
+    text = _SHELL.sub("RUN ", _BUILDKIT.sub("", created_by))
+    if created_by.startswith(("RUN /bin/sh -c ", "/bin/sh -c ")) and "#(nop)" not in created_by:
+        text = f"RUN {text}"
+    return text.strip()
+
+
+def parse_step(created_by: str) -> Step:
+    """Return the parts of an instruction, of a history."""
+    plain = _plain(created_by)
+    text = " ".join(plain.split())
+    if run := _RUN.fullmatch(plain if re.search(r"[\n\"']", plain) else text):
+        return Step(text, cut(_ENDS.sub("", run[2]), _LONGEST), run[1])
     copy = _COPY.fullmatch(text)
     words = copy[3].split() if copy else []
     if len(words) < 2 or words[0].startswith(("[", "<<", "file:", "dir:", "multi:")):
@@ -84,8 +115,8 @@ def of_kind(rule: Rule, step: Step, places: Sequence[str], roots: Iterable[str],
     if rule.mount:
         user = f",uid={owner}" if owner else ""
         caches = " ".join(f"--mount={rule.mount.replace('{place}', place)}{user}" for place in places)
-        return f"RUN {step.mounts}{caches} {step.command}"
-    return f"RUN {step.mounts}{step.command} && {removal}"
+        return f"To this RUN: {caches}" if step.is_script else f"RUN {step.mounts}{caches} {step.command}"
+    return _then(step, removal)
 
 
 def of_cuda_wheels(step: Step, packages: Iterable[str]) -> str:
@@ -97,24 +128,23 @@ def of_cuda_wheels(step: Step, packages: Iterable[str]) -> str:
     if pip is None or not names:
         return ""
     flags = "--yes --break-system-packages" if "--break-system-packages" in step.command else "--yes"
-    return f"RUN {step.mounts}{step.command} && {pip[1]} uninstall {flags} {' '.join(names)}"
+    return _then(step, f"{pip[1]} uninstall {flags} {' '.join(names)}")
 
 
 def of_packages(step: Step, names: Sequence[str]) -> str:
     """Return the line that leaves out packages of Debian."""
     if not step.command:
         return _OF_BASE
-    return f"RUN {step.mounts}{step.command} && apt-get purge --yes --auto-remove {' '.join(names)}"
+    return _then(step, f"apt-get purge --yes --auto-remove {' '.join(names)}")
 
 
 def of_removed(step: Step, later: Step, places: Sequence[str], paths: Sequence[str]) -> str:
     """Return the line without files that the step `later` removes."""
     if step.command:
-        then = later.command or f"rm -rf {' '.join(places[:_MOST])}"
-        return f"RUN {step.mounts}{step.command} && {then}"
+        return _both(step, later) if later.command else _then(step, f"rm -rf {' '.join(places[:_MOST])}")
     if not step.sources:
         return _OF_BASE
-    rest = _REMOVAL.sub("", later.command).strip()
+    rest = "" if later.is_script else _without(later.command, paths[0])
     source = step.source(paths[0]) if len(paths) == 1 else ""
     if source and rest:
         of_stage = "from=STAGE," if step.of_stage else ""
@@ -128,7 +158,7 @@ def of_removed(step: Step, later: Step, places: Sequence[str], paths: Sequence[s
 def of_replaced(step: Step, later: Step) -> str:
     """Return the line that writes files only once."""
     if step.command and later.command:
-        return f"RUN {step.mounts}{step.command} && {later.command}"
+        return _both(step, later)
     dest = step.dest.rstrip("/")
     return f"In a stage named build: {cut(step.text)} and {cut(later.text)}; then COPY --from=build {dest} {dest}"
 
@@ -149,7 +179,7 @@ def of_duplicates(step: Step, pairs: Sequence[tuple[str, str]], *, same_layer: b
     """
     if step.command:
         links = " && ".join(f"ln -{'f' if same_layer else 'sf'} {first} {second}" for first, second in pairs)
-        return f"RUN {step.mounts}{step.command} && {links}"
+        return _then(step, links)
     if not step.sources:
         return _OF_BASE
     return "RUN " + " && ".join(f"ln -s {first} {second}" for first, second in pairs)
@@ -163,6 +193,40 @@ def left_out(step: Step, paths: Sequence[str]) -> str:
     if not all(names) or step.sources == tuple(names):
         return f"instead of {cut(step.text)}"
     return f"with {', '.join(names)} in .dockerignore"
+
+
+def _then(step: Step, command: str) -> str:
+    """Return the RUN of a step, with a command that runs if it succeeds."""
+    if step.is_script:
+        return f"In this RUN, as its last command: {command}"
+    return f"RUN {step.mounts}{step.command} && {command}"
+
+
+def _both(step: Step, later: Step) -> str:
+    """Return the RUN of two steps, in which the second starts only if the first succeeds, and where that started."""
+    moves = _MOVES.search(step.command) is not None
+    # On the left of `&&` a subshell would ignore `set -e`.
+    if step.is_script or later.is_script or (moves and _SETS.search(step.command)):
+        return f"In a single RUN: {cut(step.text)}, then {cut(later.text)}"
+    first = f"({step.command})" if moves else step.command
+    then = f"{{ {later.command}; }}" if _LIST.search(later.command) else later.command
+    return f"RUN {step.mounts}{first} && {then}"
+
+
+def _without(command: str, path: str) -> str:
+    """Return a command without its removal of a file; "" if it does nothing else."""
+    name = posixpath.basename(path)
+
+    def kept(match: re.Match[str]) -> str:
+        words = match[0].split()
+        rest = [word for word in words[1:] if not fnmatch.fnmatchcase(name, posixpath.basename(word) or word)]
+        if len(rest) == len(words) - 1:
+            return match[0]
+        if all(word.startswith("-") for word in rest):
+            rest, words = [], ["true"]
+        return " ".join([words[0], *rest]) + match[0][len(match[0].rstrip()) :]
+
+    return _NOTHING.sub("", _REMOVAL.sub(kept, command)).strip()
 
 
 def common(paths: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from .covering import SlimLayer
 from .savings import Saving, Savings, find_savings
 
 _SHOWN = 20
+_FLAGS = "An image does not tell --mount, --network, --from and --link of its steps: keep those that yours have."
 
 
 class ShownSavings(Savings, frozen=True, kw_only=True):
@@ -66,7 +67,11 @@ def _lines(savings: ShownSavings) -> Iterator[str]:
         for place, size in row.examples:
             yield f"{'':12}{human_bytes(size):>10}  {place}"
     if len(savings.rows) > _SHOWN:
-        yield f"\n… {len(savings.rows) - _SHOWN} more"
+        yield ""
+        yield f"… {len(savings.rows) - _SHOWN} more"
+    if _has_steps(savings):
+        yield ""
+        yield _FLAGS
 
 
 def headline(savings: ShownSavings) -> str:
@@ -83,7 +88,12 @@ def _page(savings: ShownSavings) -> Markup:
     rows = (_row(row) for row in savings.rows[:_SHOWN])
     table = scrolled(tag.table(tag.thead(titles), tag.tbody(*rows)), "Savings") if savings.rows else None
     rest = tag.p(f"{len(savings.rows) - _SHOWN} more.", cls="pb-note") if len(savings.rows) > _SHOWN else None
-    return join(style(), tag.div(head, table, rest, cls=ROOT))
+    flags = tag.p(_FLAGS, cls="pb-note") if _has_steps(savings) else None
+    return join(style(), tag.div(head, table, rest, flags, cls=ROOT))
+
+
+def _has_steps(savings: ShownSavings) -> bool:
+    return any(row.line.startswith(("RUN", "COPY", "ADD")) for row in savings.rows[:_SHOWN])
 
 
 def _row(row: Saving) -> Markup:

@@ -26,7 +26,6 @@ _BLAS = 2_000_000
 _EXAMPLES = 3
 _SITE = re.compile(r"((?:^|.*/)(?:site|dist)-packages/)([^/]+)")
 _PREFIX = re.compile(r"^(.+)/lib/python3[^/]*/site-packages/")
-_BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
 
 
 class Saving(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +92,7 @@ class _Pile:
 
 def find_savings(layers: Sequence[SlimLayer]) -> Savings:
     """Return the possible savings in an image of these layers, given bottom first."""
-    steps = [parse_step(short_step(layer.created_by)) for layer in layers]
+    steps = [parse_step(layer.created_by) for layer in layers]
     kinds: dict[tuple[str, int], _Pile] = defaultdict(_Pile)
     rules: dict[str, Rule] = {}
     covered: dict[tuple[int, int, str, bool], _Pile] = defaultdict(_Pile)
@@ -145,14 +144,6 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
     rows += [*_twice(steps, contents.values()), *_of_blas(steps, blas, packages)]
     largest = sorted((row for row in rows if row.size >= _LEAST), key=lambda row: (-row.size, row.what))
     return Savings(rows=tuple(largest), total=total)
-
-
-def short_step(created_by: str) -> str:
-    """Return an instruction in its Dockerfile form, on one line."""
-    text = _BUILDKIT.sub("", created_by)
-    if created_by.startswith(("RUN /bin/sh -c ", "/bin/sh -c ")) and "#(nop)" not in created_by:
-        text = f"RUN {text}"
-    return " ".join(text.split())
 
 
 def _of_rule(rule: Rule, pile: _Pile, step: Step, packages: set[str], prefix: str) -> Saving:
