@@ -117,10 +117,11 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 		return 0;
 	struct where at = *w; /* of an open file: its name */
 	char name[ROOM + 32];
-	struct stat now;
+	struct stat now, shown = *st;
 	int bad = empty ? 0 : lazy_need(st);
 	if (bad)
 		return bad;
+	lazy_show(&shown);
 	at.fd = at.mount->fd;
 	at.rel = w->g + at.mount->dst_len;
 	while (*at.rel == '/')
@@ -146,7 +147,7 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 	if (!empty)
 		bad = copy_data(from, to, st->st_size);
 	copy_xattrs(from, to);
-	struct timespec times[2] = {st->st_atim, st->st_mtim};
+	struct timespec times[2] = {shown.st_atim, shown.st_mtim};
 	/* As with overlayfs, making a copy does not change the times of its directory. */
 	struct stat above;
 	if (!bad && where_parent(&at, &above))

@@ -8,7 +8,7 @@
 
 #include "tracer.h"
 
-#define MAGIC "PBLAZY01"
+#define MAGIC "PBLAZY02"
 
 struct head {
 	char magic[8];
@@ -18,6 +18,7 @@ struct head {
 
 struct record { /* by `ino`, in order */
 	uint64_t ino, offset, size;
+	int64_t mtime; /* ns; on the disk it is another one while the content is written, or after a tracer died then */
 	uint32_t blob, path; /* strings: of the tar, from the layer's place; and in the layer */
 	uint32_t written, zero;
 };
@@ -36,6 +37,7 @@ static struct lazy {
 	struct head *head;
 	struct record *records;
 	const char *strings;
+	size_t room; /* bytes of strings */
 } *lazies;
 static int lazy_count;
 
@@ -70,12 +72,20 @@ int lazy_add(int fd, const char *directory)
 	struct head *head = fstat(file, &st) || (size_t)st.st_size < sizeof *head ? MAP_FAILED :
 		mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	close(file);
-	if (head == MAP_FAILED || memcmp(head->magic, MAGIC, 8) ||
-	    head->strings != sizeof *head + head->count * sizeof(struct record) || head->strings > (uint64_t)st.st_size)
+	uint64_t size = (uint64_t)st.st_size;
+	if (head == MAP_FAILED || memcmp(head->magic, MAGIC, 8) || head->count > size ||
+	    head->strings != sizeof *head + head->count * sizeof(struct record) || head->strings > size ||
+	    (head->count && (head->strings == size || ((char *)head)[size - 1])))
 		return -EINVAL;
-	struct lazy l = {.fd = fd, .head = head, .records = (void *)(head + 1), .strings = (char *)head + head->strings};
+	struct lazy l = {
+		.fd = fd, .head = head, .records = (void *)(head + 1), .strings = (char *)head + head->strings,
+		.room = size - head->strings,
+	};
 	if (!head->count)
 		return 0;
+	for (struct record *r = l.records; r < l.records + head->count; r++)
+		if (r->path >= l.room || r->blob >= l.room || (r > l.records && r->ino <= r[-1].ino))
+			return -EINVAL;
 	if (fstatat(fd, l.strings + l.records->path, &one, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	l.dev = one.st_dev;
@@ -88,7 +98,7 @@ int lazy_add(int fd, const char *directory)
 	lazies[lazy_count++] = l;
 	/* Open for as long as the processes run: the store may drop it. */
 	const char *blob = l.strings;
-	for (uint64_t n = 0; n < head->blobs; n++, blob += strlen(blob) + 1)
+	for (uint64_t n = 0; n < head->blobs && blob < l.strings + l.room; n++, blob += strlen(blob) + 1)
 		source_open(&l, blob);
 	return 0;
 }
@@ -116,11 +126,33 @@ static struct record *find(const struct stat *st, struct lazy **of)
 	return NULL;
 }
 
+static struct timespec time_of(const struct record *r)
+{
+	int64_t second = 1000000000, rest = r->mtime % second;
+	rest += rest < 0 ? second : 0;
+	return (struct timespec){.tv_sec = (r->mtime - rest) / second, .tv_nsec = rest};
+}
+
+/* Show a file as it is once it has its content. */
+void lazy_show(struct stat *st)
+{
+	struct lazy *l;
+	struct record *r = lazy_count ? find(st, &l) : NULL;
+	if (!r)
+		return;
+	st->st_mtim = time_of(r);
+	if (!__atomic_load_n(&r->written, __ATOMIC_ACQUIRE))
+		st->st_blocks = (st->st_size + 4095) / 4096 * 8;
+}
+
 /* Copy a range of a tar; its holes stay holes. */
 static int copy_range(int from, off_t at, int to, off_t size)
 {
 	static char block[1 << 17]; /* under the lock */
 	off_t shift = at, end = at + size;
+	struct stat tar;
+	if (fstat(from, &tar) || tar.st_size < end)
+		return -EIO;
 	while (at < end) {
 		off_t stored = lseek(from, at, SEEK_DATA), hole;
 		if (stored < 0 && errno == ENXIO)
@@ -166,7 +198,7 @@ static int write_content(struct lazy *l, struct record *r)
 		bad = -EIO;
 	else
 		bad = copy_range(from, (off_t)r->offset, to, st.st_size);
-	struct timespec times[2] = {st.st_atim, st.st_mtim};
+	struct timespec times[2] = {st.st_atim, time_of(r)};
 	if (!bad && futimens(to, times))
 		bad = -errno;
 	if (to >= 0)

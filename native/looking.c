@@ -48,12 +48,14 @@ long do_statx(struct call *c)
 			.st_uid = x.stx_uid, .st_gid = x.stx_gid, .st_nlink = x.stx_nlink,
 			.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor),
 			.st_size = (off_t)x.stx_size, .st_blocks = (blkcnt_t)x.stx_blocks,
+			.st_mtim = {.tv_sec = x.stx_mtime.tv_sec, .tv_nsec = x.stx_mtime.tv_nsec},
 		};
 		owner_show(&st, &w);
 		x.stx_mode = (uint16_t)st.st_mode;
 		x.stx_uid = st.st_uid, x.stx_gid = st.st_gid;
 		x.stx_nlink = (uint32_t)st.st_nlink;
 		x.stx_blocks = (uint64_t)st.st_blocks;
+		x.stx_mtime.tv_sec = st.st_mtim.tv_sec, x.stx_mtime.tv_nsec = (uint32_t)st.st_mtim.tv_nsec;
 		x.stx_rdev_major = major(st.st_rdev), x.stx_rdev_minor = minor(st.st_rdev);
 		bad = (int)mem_write(c->t->tid, c->a[4], &x, sizeof x);
 	}

@@ -1,8 +1,8 @@
 /* Layers below the root: a directory is filled from them when a process first looks into it, so that directories
  * which nobody looks into cost nothing. Regular files become hard links, which cow.c breaks before they change, and
- * whose contents lazy.c writes when they are opened; everything else is created. A layer's deletions are sockets, or overlayfs's whiteouts; a directory that hides
- * those below contains a file `.wh..wh..opq`; the table of owners by path is beside the layer's directory, as
- * `owners`. */
+ * whose contents lazy.c writes when they are opened; everything else is created. A layer's deletions are sockets, or
+ * overlayfs's whiteouts; a directory that hides those below contains a file `.wh..wh..opq`; the table of owners by path
+ * is beside the layer's directory, as `owners`. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
@@ -141,10 +141,12 @@ static void own(int layer, const char *rel, int to, const char *name)
 
 static int copy_file(int from, int to, const char *name, const struct stat *st)
 {
-	struct timespec times[2] = {st->st_atim, st->st_mtim};
 	int bad = lazy_need(st);
 	if (bad)
 		return bad;
+	struct stat shown = *st;
+	lazy_show(&shown);
+	struct timespec times[2] = {shown.st_atim, shown.st_mtim};
 	int old = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	int new = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (old < 0 || new < 0)

@@ -144,8 +144,7 @@ void owner_show(struct stat *st, const struct where *w)
 	struct owner *o = options.ids || options.cow ? owner_find(st, w) : NULL;
 	if (options.cow && cow_shared(st, w)) {
 		st->st_nlink = o && o->names ? o->names : 1;
-		if (!st->st_blocks) /* its content is not written yet */
-			st->st_blocks = (st->st_size + 4095) / 4096 * 8;
+		lazy_show(st);
 	}
 	if (options.cow && w && S_ISDIR(st->st_mode) && lower_waits(w->g))
 		st->st_nlink = 1; /* as overlayfs reports it, so that nobody counts subdirectories by it */

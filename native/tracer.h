@@ -230,6 +230,7 @@ int lower_failed(void);
 void lower_fails(int bad);
 int lazy_add(int fd, const char *directory);
 int lazy_need(const struct stat *st);
+void lazy_show(struct stat *st);
 int cow_break(struct where *w, const struct stat *st, bool empty);
 bool cow_shared(const struct stat *st, const struct where *w);
 bool cow_lost(struct stat *st, struct where *w);

@@ -279,6 +279,64 @@ def test_a_tar_that_was_dropped_is_made_again_for_what_is_not_written(boxes: tup
     assert (ran.stdout.split() or [ran.stderr])[0] == hashlib.md5(content).hexdigest()
 
 
+def test_whoever_dies_while_a_content_is_written_leaves_no_trace(boxes: tuple[Box, Box]) -> None:
+    """The file is on the disk as a killed tracer left it: partly written, with the time of that moment."""
+    _, traced = boxes
+    content = os.urandom(300_000)
+    layer = traced.layer(directory("half"), file("half/one", content), file("half/two", content[1:]))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    [root] = traced.sandbox.rootfs.stack((layer.diff_id,))
+    with Path(root, "half/one").open("r+b") as half, Path(root, "half/two").open("r+b") as other:
+        half.write(content[:5000])
+        other.write(b"other")
+    script = "stat -c '%Y %b' one two; md5sum one two; stat -c %Y one; chmod 600 two; stat -c %Y two"
+    ran = traced.run(f"cd /half; {script}; mv one moved", snapshot=snapshot, keep=True)
+    seconds = str(TIME // 10**9)
+    assert ran.lines == [
+        f"{seconds} 592",
+        f"{seconds} 592",
+        f"{hashlib.md5(content).hexdigest()}  one",
+        f"{hashlib.md5(content[1:]).hexdigest()}  two",
+        seconds,
+        seconds,
+    ]
+    made = {entry.path: entry for entry in traced.sandbox.commit(ran.outcome).index}
+    assert made["half/moved"].mtime == made["half/two"].mtime == TIME
+
+
+@pytest.mark.parametrize("damage", ["of another kind", "cut", "empty"])
+def test_a_damaged_table_is_made_again(boxes: tuple[Box, Box], damage: str) -> None:
+    _, traced = boxes
+    layer = traced.layer(file("a", damage.encode()), file("b", damage.encode() * 2))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    traced.run("true", snapshot=snapshot)
+    [root] = traced.sandbox.rootfs.stack((layer.diff_id,))
+    table = Path(root).with_name("lazy")
+    data = bytearray(table.read_bytes())
+    if damage == "of another kind":
+        data[7] ^= 1
+    elif damage == "cut":
+        del data[-9:]
+    else:
+        data.clear()
+    table.write_bytes(data)
+    with Store(traced.store.root) as again, again.lease(), Sandbox(again, rung=4) as later:
+        ran = Box(later, traced.base).run("cat /a /b", snapshot=snapshot)
+    assert ran.stdout == damage * 3, ran.stderr
+
+
+def test_a_tar_that_is_too_short_is_told(boxes: tuple[Box, Box]) -> None:
+    """A content is never zeros for want of a tar."""
+    _, traced = boxes
+    layer = traced.layer(file("whole", b"w" * 50_000))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    traced.run("true", snapshot=snapshot)
+    os.truncate(traced.store.blobs.path(layer.diff_id), 4096)
+    ran = traced.run("cat /whole", snapshot=snapshot)
+    assert (ran.code, ran.stdout) == (125, "")
+    assert ran.stderr.endswith("tracer: the root could not be made: I/O error\n")
+
+
 def test_a_limit_of_file_sizes_holds_for_processes_only(boxes: tuple[Box, Box]) -> None:
     _, traced = boxes
     layer = traced.layer(file("large", b"l" * 100_000))

@@ -20,7 +20,7 @@ from ....store.parts import BlobParts, Parts, located
 from . import cacheowners
 from .client import Helper, JobFailed
 from .helper.lazy import NAME as LAZY
-from .helper.lazy import written
+from .helper.lazy import is_whole, written
 from .spec import Snapshot
 
 MAX_STACK = 400
@@ -301,7 +301,8 @@ class Rootfs:
         if path is None:
             return None
         try:
-            if key in self._current or (path / "boot").read_text("utf-8") == self._boot:
+            current = key in self._current or (path / "boot").read_text("utf-8") == self._boot
+            if current and (not (path / LAZY).exists() or is_whole(str(path / LAZY))):
                 self._current.add(key)
                 self._by_key[key] = _content(path)
                 return self._by_key[key]

@@ -229,7 +229,8 @@ class Writer:
             if row[XATTRS]:
                 self._attributes(fd, row)
             os.utime(fd, ns=(row[MTIME], row[MTIME]))
-            return os.fstat(fd).st_ino, path, size, row[BLOB], row[OFFSET]
+            info = os.fstat(fd)
+            return info.st_ino, path, size, info.st_mtime_ns, row[BLOB], row[OFFSET]
         finally:
             os.close(fd)
 
