@@ -3,7 +3,8 @@
 Such a file has all its properties, and a hole for content. The table `lazy` beside the directory, little-endian:
 
     `PBLAZY02`, u64 bytes written so far, u64 records, u64 tars, u64 where the strings begin
-    records by ino: u64 ino, offset in the tar, size; i64 mtime in ns; u32 tar, path (places among the strings), written, 0
+    records by ino: u64 ino, offset in the tar, size; i64 mtime in ns;
+        u32 tar, path (places among the strings), written, 0
     strings, each ended by NUL: first the paths of the tars, from the place of the table; then those in the layer
 
 The tracer (`native/lazy.c`) writes a content, in place, when a process opens the file, and then sets `written`.
