@@ -19,8 +19,6 @@ from ....store.merge import WHITEOUT, Unpacked
 from ....store.parts import BlobParts, Parts, located
 from . import cacheowners
 from .client import Helper, JobFailed
-from .helper.lazy import NAME as LAZY
-from .helper.lazy import is_whole, written
 from .spec import Snapshot
 
 MAX_STACK = 400
@@ -169,6 +167,8 @@ class Rootfs:
 
     def _extract(self, work: Path, rows: _Rows, cancel: Cancel | None, *, record: str = "", lazy: bool = False) -> None:
         """Write entries into the new directory `work`/fs; with `lazy`, the tracer writes the contents that it needs."""
+        from .helper.lazy import NAME
+
         root = work / "fs"
         root.mkdir(mode=0o755)
         root.chmod(0o755)
@@ -178,7 +178,7 @@ class Rootfs:
             "entries": rows.rows,
             "record": record,
             "owners": str(work / "owners"),
-            "lazy": str(work / LAZY) if lazy else "",
+            "lazy": str(work / NAME) if lazy else "",
             "tars": [os.path.relpath(path, self._store.root / "rootfs/key") for path in self._paths(rows)],
             "remembered": self._helper.kept or (self._helper.traced and not self._helper.copied),
         }
@@ -217,13 +217,23 @@ class Rootfs:
         return self.images or self.lazy
 
     def _is_lazy(self, path: str) -> bool:
-        return self.lazy and Path(path).with_name(LAZY).exists()
+        from .helper.lazy import NAME  # the helper's modules are not imported with the package
+
+        return self.lazy and Path(path).with_name(NAME).exists()
+
+    def _is_damaged(self, place: Path) -> bool:
+        """Return whether the directory of a layer at `place` has a table that says nothing of it any more."""
+        from .helper.lazy import NAME, is_whole
+
+        return self.lazy and (place / NAME).exists() and not is_whole(str(place / NAME))
 
     def count(self, stack: Iterable[str]) -> None:
         """Record the room that the directories of a stack take, after the tracer wrote contents."""
+        from .helper.lazy import NAME, written
+
         for path in filter(self._is_lazy, stack):
             place = Path(path).parent
-            size = written(str(place / LAZY))
+            size = written(str(place / NAME))
             if self._counted.get(path, 0) != size:
                 self._counted[path] = size
                 self._store.rootfs.resize(f"sha256:{place.name}", size)
@@ -302,7 +312,7 @@ class Rootfs:
             return None
         try:
             current = key in self._current or (path / "boot").read_text("utf-8") == self._boot
-            if current and (not (path / LAZY).exists() or is_whole(str(path / LAZY))):
+            if current and not self._is_damaged(path):
                 self._current.add(key)
                 self._by_key[key] = _content(path)
                 return self._by_key[key]
