@@ -62,6 +62,13 @@ class Terminal:
     def end(self) -> int:
         return self.process.wait(PATIENCE)
 
+    def until_foreground(self, group: int) -> None:
+        """Wait until a process group gets what is typed: a shell names what it brings back before it does so."""
+        deadline = time.monotonic() + PATIENCE
+        while os.tcgetpgrp(self.master) != group:
+            assert time.monotonic() < deadline, f"{group} did not come back after {self.seen!r}"
+            time.sleep(0.01)
+
     @property
     def restored(self) -> bool:
         return termios.tcgetattr(self.slave) == self.before

@@ -152,11 +152,13 @@ def test_a_build_is_suspended_and_goes_on_in_the_foreground(terminal: Callable[.
     shell.until("ready> ")
     shell.type(" ".join(COMMAND) + " build --progress=plain --no-cache -f slow .; echo ended=$?\n")
     shell.until("started\r\n")
+    job = os.tcgetpgrp(shell.master)
     shell.type("\x1a")
     shell.until("Stopped")
     shell.until("ready> ")
     shell.type("fg; echo after=$?\n")
     shell.until("slow .")  # the shell names what it brings back
+    shell.until_foreground(job)
     shell.type("\x03")
     shell.until("CANCELED")
     shell.until("after=130")
