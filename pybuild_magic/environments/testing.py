@@ -39,6 +39,8 @@ _PLAINLY = (
 )
 """What nbval says, by what we say of it. pytest's comparison marks by `+` what is on the left, which is stored."""
 _WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
+_REPLACEMENT = re.compile(r"^regex: (.*)\nreplace: .*$", re.MULTILINE)
+"""A replacement in a file of nbval's."""
 
 
 class CellReport(msgspec.Struct, frozen=True):
@@ -88,7 +90,7 @@ class TestReport(msgspec.Struct, frozen=True):
             for cell in self.cells
         )
         verdicts = [cell.verdict for cell in self.cells]
-        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts)))
+        counts = ", ".join(_counted(verdicts.count(verdict), verdict) for verdict in dict.fromkeys(sorted(verdicts)))
         note = f"{len(rows)} cells in {self.image}: {counts}." if rows else "There is no code to run."
         return Table(("CELL", "CODE", "RESULT", "TIME", "MEMORY"), rows, note, frozenset({"TIME", "MEMORY"}))
 
@@ -101,6 +103,25 @@ class TestReport(msgspec.Struct, frozen=True):
     def _repr_html_(self) -> str:
         parts: list[Any] = [self.table(), *([self._differences()] if self.failures else [])]
         return "".join(part._repr_html_() for part in parts)
+
+
+def _check_patterns(name: str) -> None:
+    """Raise UsageError when a file of replacements has none, or one that is no regular expression."""
+    patterns = _REPLACEMENT.findall(user_path(name).read_text("utf-8", "replace"))
+    if not patterns:
+        raise UsageError(
+            f"--sanitize-with {name} has no replacements.", hint="Write pairs of lines: `regex: …` and `replace: …`."
+        )
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--sanitize-with {name} has {pattern!r}, no regular expression: {error}.") from error
+
+
+def _counted(count: int, verdict: str) -> str:
+    several = {"differs": "differ", "error": "errors"} if count > 1 else {}
+    return f"{count} {several.get(verdict, verdict)}"
 
 
 def verify_notebooks(
@@ -122,6 +143,8 @@ def verify_notebooks(
     missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
     if missing:
         raise UnsupportedError(f"Testing notebooks needs {' and '.join(missing)}.", hint="pip install nbval")
+    if options.sanitize_with:
+        _check_patterns(options.sanitize_with)
     documents = {name: _document(user_path(str(name))) for name in notebooks}
     reference = image if isinstance(image, str) else _name_of(image)
     with tempfile.TemporaryDirectory(prefix="pybuild-test-") as folder:

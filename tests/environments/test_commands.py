@@ -101,6 +101,22 @@ def test_a_test_that_cannot_be_is_a_sentence(words: list[str], sentence: str) ->
         environment_commands.test(words)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[dates]\nregex: (\nreplace: x\n", "bad.cfg has '\\(', no regular expression: missing \\)"),
+        ("regex = x\n", "bad.cfg has no replacements"),
+    ],
+)
+def test_a_bad_replacement_is_told_before_any_kernel_starts(
+    text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.cfg").write_text(text)
+    with pytest.raises(BuildError, match=sentence):
+        environment_commands.test(["a.ipynb", "--in", "env", "--sanitize-with", "bad.cfg"])
+
+
 def test_a_terminal_gets_the_dockerfile_alone(index: LocalIndex, tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text("import packaging\n")
     index.add("packaging", _version("packaging"))

@@ -24,16 +24,19 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     """What came out of the scenario, by platform."""
     root = Path(__file__).parents[2]
 
+    homes = {platform: tmp_path_factory.mktemp(platform) for platform in ("linux", *ELSEWHERE)}
+
     def run(platform: str) -> dict[str, Any]:
-        home = tmp_path_factory.mktemp(platform)
         command = [sys.executable, "-X", "warn_default_encoding", "-m", "tests.portability.scenario"]
-        done = subprocess.run([*command, platform, str(home)], cwd=root, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, platform, str(homes[platform])], cwd=root, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(("linux", *ELSEWHERE), pool.map(run, ("linux", *ELSEWHERE)), strict=True))
+        return dict(zip(homes, pool.map(run, homes), strict=True))
 
 
 @pytest.mark.parametrize("platform", ELSEWHERE)
