@@ -198,15 +198,17 @@ class Content:
         if not first.ref:
             raise GrpcError(INVALID, "first message must have a reference")
         with store.writing(first.ref) as ingest:
-            message: bytes | None = first.SerializeToString()
-            while message is not None:
-                request = pb.WriteContentRequest.FromString(message)
+            request = first
+            while True:
                 # A daemon writes the ref, and often the rest of this, into its first message alone.
                 request.ref = first.ref
                 request.expected = request.expected or first.expected
                 request.total = request.total or first.total
                 _answer(call, _write(store, ingest, request))
                 message = call.receive()
+                if message is None:
+                    return
+                request = pb.WriteContentRequest.FromString(message)
 
     def _store(self, call: Call) -> Blobs:
         name = (options(call.metadata, _STORE_ID) or [""])[0]
