@@ -43,8 +43,8 @@ def find_image(ref: Any, platform: str = "", *, pull: str = "missing", cancel: C
     """Return the image that `ref` stands for.
 
     It is a name, `oci-layout://PATH`, a path of a layout or an archive, or a result. `@failed`, an error, or an error's
-    `state_name` stand for the files that a failed step left. `pull` is one of
-    PULLS. The caller holds a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
+    `state_name` stand for the files that a failed step left. `pull` is one of PULLS. The caller holds a lease of the
+    store. Raises SourceError, StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
     if isinstance(ref, RunError):

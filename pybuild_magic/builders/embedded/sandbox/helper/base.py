@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .jobs import RunJob
 
 QUIET = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-_SHM_SIZE = 64 << 20
+SHM_SIZE = 64 << 20
+"""Bytes of /dev/shm, as in Docker."""
 _TOP = ("/proc", "/dev", "/sys")
 _BELOW = ("/dev/pts", "/dev/shm", "/dev/mqueue")
 
@@ -28,7 +29,7 @@ class Form:
     def __init__(self, job: RunJob | None = None, destinations: Iterable[str] = ()) -> None:
         self.private_network = job is not None and job["network"] == "none"
         self.insecure = job is not None and job["insecure"]
-        self.shm_size = (job["shm_size"] if job else 0) or _SHM_SIZE
+        self.shm_size = (job["shm_size"] if job else 0) or SHM_SIZE
         self.covered = [path for path in (*_TOP, *_BELOW) if path in destinations]
         """The paths at which the job has a mount of its own instead."""
         self.hidden = not self.insecure and not any(f"{path}/".startswith(("/proc/", "/sys/")) for path in destinations)

@@ -7,6 +7,7 @@ import os
 import stat
 
 from . import linux, security
+from .base import SHM_SIZE
 from .container import Container, cwd_owner, has_cgroup2
 from .init import FORWARDED
 from .inside import PathError, Root, clean
@@ -197,7 +198,7 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
 def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, userns: bool) -> list[dict[str, object]]:
     quiet = ["nosuid", "noexec", "nodev"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *([] if single else ["gid=5"])]
-    shm = [*quiet, "mode=1777", f"size={job['shm_size'] or 64 << 20}"]
+    shm = [*quiet, "mode=1777", f"size={job['shm_size'] or SHM_SIZE}"]
     writable = [] if job["insecure"] else ["ro"]
     has_host_network = userns and job["network"] != "none"
     rows = [
