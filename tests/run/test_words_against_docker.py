@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tests.services.buildkit import Engine
 
 from .cases import DOCKERFILE, IMAGE
 
+Docker = Callable[[str], int]
 NAME = f"pybuild-{os.getpid()}-words"
 RUN = (
     "",
@@ -126,8 +127,8 @@ def _words(line: str, *flags: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def codes(engine: Engine) -> Iterator[dict[str, int]]:
-    """Yield docker's exit code of each line."""
+def docker(engine: Engine) -> Iterator[Docker]:
+    """Yield what asks docker for the exit code of a line, beside a container NAME that runs."""
     client, env = str(engine.client), engine.environ()
 
     def docker(words: Sequence[str], stdin: bytes = b"") -> int:
@@ -137,15 +138,13 @@ def codes(engine: Engine) -> Iterator[dict[str, int]]:
     assert docker(["build", "-q", "-t", IMAGE, "-"], DOCKERFILE.encode()) == 0
     assert docker(["run", "-d", "--name", NAME, IMAGE, "sleep", "1000"]) == 0
     try:
-        with ThreadPoolExecutor(4) as pool:
-            asked = {line: pool.submit(docker, _words(line, *["--rm"] * line.startswith("run -"))) for line in LINES}
-        yield {line: code.result() for line, code in asked.items()}
+        yield lambda line: docker(_words(line, *["--rm"] * line.startswith("run -")))
     finally:
         docker(["rm", "-f", "-v", NAME])
 
 
 def test_wrong_words_end_with_the_exit_code_that_docker_has_for_them(
-    codes: dict[str, int], store: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    docker: Docker, store: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(builders, "close", lambda **_: None)  # the next command still has it
     going = start(IMAGE, "sleep", "1000", name=NAME)
@@ -154,7 +153,7 @@ def test_wrong_words_end_with_the_exit_code_that_docker_has_for_them(
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
             monkeypatch.setattr(sys, "stdin", nothing)
-            assert {line: main(_words(line)) for line in LINES} == codes
+            ours = {line: main(_words(line)) for line in LINES}
             assert [main(_words(line)) for line in UNENTERED] == [127, 127]
     finally:
         os.dup2(kept, 0)
@@ -163,3 +162,10 @@ def test_wrong_words_end_with_the_exit_code_that_docker_has_for_them(
         going.remove()
     said = capfd.readouterr()
     assert "Traceback" not in said.out + said.err
+    with ThreadPoolExecutor(4) as pool:
+        theirs = dict(zip(LINES, pool.map(docker, LINES), strict=True))
+    for line in LINES:
+        # Docker has 126 in place of 127 when it looks at a process before its runtime's words have come: once more.
+        if ours[line] == 127 and theirs[line] == 126:
+            theirs[line] = docker(line)
+    assert ours == theirs
