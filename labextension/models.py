@@ -21,6 +21,7 @@ _HEAD = """// Written by labextension/models.py from pybuild_magic/summary.py an
 /** The media type under which a notebook keeps a `Summary`. */
 """
 _TABS = "/** The tabs of a result, by the names that `--view` takes. */\n"
+_OMISSIONS = "/** The omitted parts of a result that a note below it mentions, in words. */\n"
 _WIDTH = 116
 _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
@@ -32,6 +33,8 @@ def typescript() -> str:
     )
     tabs = " | ".join(f'"{name}"' for name in summary.TABS)
     head = f'{_HEAD}export const MIME_TYPE = "{summary.MIME_TYPE}";\n\n{_TABS}export type TabName =\n  {tabs};\n'
+    omissions = "".join(f'  ["{kind}", "{words}"],\n' for kind, words in summary.OMISSIONS.items())
+    head += f"\n{_OMISSIONS}export const OMISSIONS: readonly [string, string][] = [\n{omissions}];\n"
     return "\n".join([head, *(_declaration(name, components[name]) for name in sorted(components))])
 
 

@@ -23,6 +23,21 @@ TABS = (
     "downloads",
 )
 """The tabs of a result, under the names that `--view` takes."""
+OMISSIONS = {
+    "outputs": "output",
+    "manifests": "platform",
+    "layers": "layer",
+    "names": "name",
+    "attestations": "attestation",
+    "warnings": "warning",
+    "values": "value",
+    "Dockerfile": "the end of the Dockerfile",
+    "command": "the end of the docker command",
+    "request": "the end of the request",
+    "texts": "the ends of long texts",
+}
+"""The omitted parts (see `Summary.omitted`) that a note below a result mentions, in words; "the …" is not counted. Other
+parts say it in their place, or are cut where nobody reads to the end."""
 
 
 class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -311,5 +326,5 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fetch: str = ""
     """The token with which a page asks the kernel that ran the build for more; "" when there is none."""
     omitted: dict[str, int] = {}
-    """How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `history`,
-    `warnings`, `characters` (of long texts, each of which then ends in an ellipsis)."""
+    """How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `warnings`, …,
+    and the characters of the long texts of `OMISSIONS`. Every text that was cut ends in an ellipsis."""

@@ -303,7 +303,7 @@ export function summaryOf(value: unknown): Summary {
   const room: Room = { letters: LETTERS, values: VALUES, cut: 0, dropped: 0 };
   const content = summary(value, room) ?? { ref: "", builder: "" };
   const omitted = { ...content.omitted };
-  if (room.cut) omitted["characters"] = (own(omitted, "characters") ?? 0) + room.cut;
+  if (room.cut) omitted["texts"] = (own(omitted, "texts") ?? 0) + room.cut;
   if (room.dropped) omitted["values"] = (own(omitted, "values") ?? 0) + room.dropped;
   return { ...content, omitted };
 }

@@ -7,6 +7,21 @@ export const MIME_TYPE = "application/vnd.pybuild.result.v1+json";
 export type TabName =
   "image" | "layers" | "files" | "config" | "attestations" | "steps" | "logs" | "graph" | "timeline" | "request" | "downloads";
 
+/** The omitted parts of a result that a note below it mentions, in words. */
+export const OMISSIONS: readonly [string, string][] = [
+  ["outputs", "output"],
+  ["manifests", "platform"],
+  ["layers", "layer"],
+  ["names", "name"],
+  ["attestations", "attestation"],
+  ["warnings", "warning"],
+  ["values", "value"],
+  ["Dockerfile", "the end of the Dockerfile"],
+  ["command", "the end of the docker command"],
+  ["request", "the end of the request"],
+  ["texts", "the ends of long texts"],
+];
+
 /** The attestations of the image for one platform: its provenance, and the packages of its SBOM. */
 export interface AttestedSummary {
   platform: string;
@@ -277,8 +292,8 @@ export interface Summary {
   view?: string;
   /** The token with which a page asks the kernel that ran the build for more; "" when there is none. */
   fetch?: string;
-  /** How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `history`,
-   * `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
+  /** How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `warnings`,
+   * …, and the characters of the long texts of `OMISSIONS`. Every text that was cut ends in an ellipsis. */
   omitted?: Record<string, number>;
 }
 

@@ -2,6 +2,7 @@
 // has the cases that both run.
 
 import { own } from "./document";
+import { OMISSIONS } from "./generated";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
@@ -26,6 +27,15 @@ export function humanSeconds(value: number): string {
 export function plural(count: number, noun: string): string {
   const form = noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`;
   return `${count.toLocaleString("en-US")} ${count === 1 ? noun : form}`;
+}
+
+/** Return a note on what a result lacks and no part of its page mentions, and where it is; "" for nothing. */
+export function leftOut(omitted: Readonly<Record<string, number>> = {}): string {
+  const parts = OMISSIONS.flatMap(([kind, noun]) => {
+    const count = own(omitted, kind);
+    return count ? [noun.startsWith("the ") ? noun : plural(count, noun)] : [];
+  });
+  return parts.length ? `Left out, to keep the notebook small: ${parts.join(", ")}. In Python, the \`summary\` of the result has everything.` : "";
 }
 
 /** Return a text without its middle where it is longer than `limit`, cut between words. */

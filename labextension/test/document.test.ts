@@ -113,6 +113,6 @@ test("a document is cut to what a page can draw at once, and says so", () => {
   check(taken);
   assert.ok(JSON.stringify(taken).length < 4_000_000);
   assert.equal(taken.vertexes?.length, 1000);
-  assert.ok((taken.omitted?.["characters"] ?? 0) > 50_000_000);
+  assert.ok((taken.omitted?.["texts"] ?? 0) > 50_000_000);
   assert.ok((taken.omitted?.["values"] ?? 0) > 199_000);
 });

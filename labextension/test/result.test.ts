@@ -16,7 +16,7 @@ import { columnsOf, entriesOf, joinPages } from "../src/components/shared/column
 import { FileTree } from "../src/components/shared/filetree";
 import type { Columns, FileEntry, Output, Vertex } from "../src/model";
 import type { NameParts } from "../src/words";
-import { abridged, familiar, humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, nameParts, plural, shorten, stepName } from "../src/words";
+import { abridged, familiar, humanBytes, humanSeconds, instruction, leftOut, mediaTypeWords, modeString, nameParts, plural, shorten, stepName } from "../src/words";
 
 const SIZES = { width: 100, height: 40, gapX: 10, gapY: 20, title: 15 };
 
@@ -226,7 +226,7 @@ test("values with commas, quotes and lines of their own are one cell", () => {
 test("words are those that people use", () => {
   const words = JSON.parse(readFileSync("../tests/display/data/words.json", "utf8")) as {
     [Name in "bytes" | "seconds"]: [number, string][];
-  } & { [Name in "familiar" | "shorten" | "instruction"]: [string, string][] } & { plural: [number, string, string][]; abridged: [string, number, string][]; steps: [string[], string][]; place: [Output, string, string][]; modes: [string, number, string][] };
+  } & { [Name in "familiar" | "shorten" | "instruction"]: [string, string][] } & { plural: [number, string, string][]; abridged: [string, number, string][]; steps: [string[], string][]; place: [Output, string, string][]; modes: [string, number, string][]; left_out: [Record<string, number>, string][] };
   for (const [text, most, said] of words.abridged) assert.equal(abridged(text, most), said);
   for (const [value, said] of words.bytes) assert.equal(humanBytes(value), said);
   for (const [value, said] of words.seconds) assert.equal(humanSeconds(value), said);
@@ -242,6 +242,7 @@ test("words are those that people use", () => {
     assert.equal(countSteps({ ref: "", builder: "embedded", vertexes }), said);
   }
   for (const [text, said] of words.instruction) assert.equal(instruction(text), said);
+  for (const [omitted, said] of words.left_out) assert.equal(leftOut(omitted), said);
   for (const [type, mode, said] of words.modes) assert.equal(modeString(type, mode), said);
   assert.deepEqual(stepName("[linux/amd64 build 2/4] RUN make"), {
     stage: "linux/amd64 build",

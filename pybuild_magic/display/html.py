@@ -19,7 +19,7 @@ from .markup import Markup, join, tag, text
 from .parts import ROOT, section, short, style
 from .steps_page import graph_section, request_section, timeline_section
 from .tree import DIR, SYMLINK, TreeNode, grow, mode_string
-from .words import familiar, human_bytes, place, plural
+from .words import familiar, human_bytes, left_out, place, plural
 
 LIMIT = 76_000
 """The most bytes of a page; together with the document, a build takes less than 200 kB of a notebook."""
@@ -131,7 +131,8 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None, *, has_t
         # The cell chooses the open section; without a choice, or if it does not exist, that is the image.
         parts += [_opened(part, summary.view in names.split()) for part in some] if has_content else some
         before = len(parts) if names == "files" else before
-    parts.append(_left_out(summary))
+    rest = left_out(summary.omitted)
+    parts.append(tag.p(rest, cls="pb-note") if rest else None)
     opening, _, closing = tag.div(_PLACE, cls=f"{ROOT} pb-fold" if steps else ROOT).partition(_PLACE)
     return _Page(
         join(fold_style() if steps else style(), Markup(opening), *parts[:before]),
@@ -228,15 +229,6 @@ def _output(output: OutputSummary, driver: str, token: str, index: int) -> Marku
     else:
         where.append(tag.code(familiar(output.names), cls="pb-path"))
     return tag.p(*where, cls="pb-out")
-
-
-def _left_out(summary: Summary) -> Markup | None:
-    """Return a note that the page is incomplete; lists of files and steps say so themselves."""
-    rest = {kind: count for kind, count in summary.omitted.items() if kind not in ("files", "vertexes", "log lines")}
-    if not rest:
-        return None
-    words = ", ".join(f"{count:,} {kind}" for kind, count in rest.items())
-    return tag.p(f"Left out here, to keep the notebook small: {words}.", cls="pb-note")
 
 
 def _files(output: OutputSummary) -> Markup:

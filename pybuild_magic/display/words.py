@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..oci import reference
 from ..status.stepname import is_counted
 from ..status.trace import Step
-from ..summary import OutputSummary, VertexSummary
+from ..summary import OMISSIONS, OutputSummary, VertexSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
@@ -74,6 +74,21 @@ def plural(count: int, noun: str) -> str:
     """Return a count with its noun: `1 layer`, `2 layers`, `3 entries`."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else many}"
+
+
+def left_out(omitted: Mapping[str, int]) -> str:
+    """Return a note on what a result lacks and no part of its page mentions, and where it is; "" for nothing.
+
+    tests/display/data has the cases.
+    """
+    parts = [
+        noun if noun.startswith("the ") else plural(omitted[kind], noun)
+        for kind, noun in OMISSIONS.items()
+        if omitted.get(kind)
+    ]
+    if not parts:
+        return ""
+    return f"Left out, to keep the notebook small: {', '.join(parts)}. In Python, the `summary` of the result has everything."
 
 
 def familiar(names: Iterable[str]) -> str:

@@ -92,19 +92,20 @@ class _Bounds:
             image=self._image(summary.image, many) if summary.image else None,
             attested=tuple(self._attested(attested) for attested in self.first(summary.attested, 20, "attestations")),
             outputs=tuple(self._output(output) for output in self.first(summary.outputs, 50, "outputs")),
-            request=self.text(summary.request, self._most(32_000, 200)),
-            command=self.text(summary.command, self._most(32_000, 200)),
+            request=self.text(summary.request, self._most(32_000, 200), "request"),
+            command=self.text(summary.command, self._most(32_000, 200), "command"),
             error=self.text(summary.error, 4000),
             hint=self.text(summary.hint, 1000),
-            dockerfile=self.text(summary.dockerfile, self._most(64_000, 200)),
+            dockerfile=self.text(summary.dockerfile, self._most(64_000, 200), "Dockerfile"),
         )
         omitted = Counter(summary.omitted) + self._omitted
         return msgspec.structs.replace(small, omitted={key: count for key, count in omitted.items() if count > 0})
 
-    def text(self, text: str, limit: int) -> str:
-        """Return at most `limit` characters of a text, all of which JSON can hold."""
+    def text(self, text: str, limit: int, kind: str = "") -> str:
+        """Return at most `limit` characters of a text, all of which JSON can hold; count the others as `kind`."""
         if len(text) > limit:
-            self._omitted["characters"] += len(text) - limit + 1
+            if kind:
+                self._omitted[kind] += len(text) - limit + 1
             text = text[: limit - 1] + "…"
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
@@ -152,7 +153,6 @@ class _Bounds:
             room -= len(clipped) + _LINE
             if room < 0:
                 break
-            self._omitted["characters"] += len(line) - len(clipped)
             fitting.append(self.text(clipped, longest))
         return fitting
 
@@ -225,7 +225,7 @@ class _Bounds:
         """Return a JSON text, or "" if there is no room for all of it."""
         if len(raw) <= self._most(32_000):
             return self.text(raw, len(raw))
-        self._omitted["characters"] += len(raw)
+        self._omitted["documents"] += 1
         return ""
 
     def _manifest(self, manifest: ManifestSummary, many: float) -> ManifestSummary:
@@ -273,6 +273,7 @@ class _Bounds:
     def _json(self, value: object, limit: int, depth: int = 8) -> object:
         """Return a JSON value with texts of at most `limit` characters, and lists and objects of bounded length."""
         if isinstance(value, str):
+            self._omitted["values"] += len(value) > limit
             return self.text(value, limit)
         if not isinstance(value, dict | list):
             return value

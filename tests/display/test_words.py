@@ -18,6 +18,7 @@ from pybuild_magic.display.words import (
     familiar,
     human_bytes,
     instruction,
+    left_out,
     place,
     plural,
     seconds,
@@ -40,6 +41,7 @@ def test_sizes_durations_counts_and_names_are_those_that_the_page_says() -> None
     assert [[names, count_steps(map(_vertex, names))] for names, _ in WORDS["steps"]] == WORDS["steps"]
     assert [[out, on, place(OutputSummary(**out), on)] for out, on, _ in WORDS["place"]] == WORDS["place"]
     assert [[text, most, abridged(text, most)] for text, most, _ in WORDS["abridged"]] == WORDS["abridged"]
+    assert [[omitted, left_out(omitted)] for omitted, _ in WORDS["left_out"]] == WORDS["left_out"]
     shown = [[kind, mode, mode_string(FileSummary("x", kind, mode))] for kind, mode, _ in WORDS["modes"]]
     assert shown == WORDS["modes"]
 

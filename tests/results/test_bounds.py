@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from pybuild_magic.display import mime_bundle
+from pybuild_magic.display.words import left_out
 from pybuild_magic.results.bounds import LIMIT, bound
 from pybuild_magic.summary import (
     FileSummary,
@@ -120,3 +121,17 @@ def test_of_too_many_steps_those_that_failed_are_kept() -> None:
     kept = bound(Summary(ref="r", builder="embedded", vertexes=tuple(steps))).vertexes
     assert "exit code: 1" in [one.error for one in kept]
     assert [one.digest for one in kept] == sorted(one.digest for one in kept), "in their order"
+
+
+def test_a_note_tells_what_is_missing_unless_its_place_does() -> None:
+    long = step(1, "RUN " + "x" * 3000, log_head="", log_tail="y" * 900, log_lines=40)
+    for more, note in (
+        ({"vertexes": (long,)}, ""),
+        ({"command": "z" * 50_000, "vertexes": (long,)}, "the end of the docker command."),
+        ({"image": image(layers=tuple(layer("RUN x") for _ in range(201)))}, "1 layer."),
+        ({"image": image(config={"config": {"Labels": {"a": "x" * 5000}}})}, "1 value."),
+    ):
+        summary = Summary(ref="r", builder="embedded", **more)
+        assert left_out(bound(summary).omitted).partition(" In Python")[0].endswith(note)
+        page = mime_bundle(summary)["text/html"]
+        assert note in page and ("Left out" in page) == bool(note)

@@ -3,6 +3,7 @@
 import { fill, h } from "../../dom";
 import { runnable } from "../../model";
 import type { Kernel, Summary, TabName } from "../../model";
+import { leftOut } from "../../words";
 import { tabs } from "../shared/tabs";
 import type { TabSpec } from "../shared/tabs";
 import { attestationsTab } from "./attestations";
@@ -87,25 +88,6 @@ function specs(view: View): TabSpec[] {
   return [...list.filter((spec) => spec.id === first), ...list.filter((spec) => spec.id !== first)];
 }
 
-/** The parts that may be omitted and have no tab that says so, in words. */
-const UNPLACED: Record<string, string> = {
-  outputs: "outputs",
-  manifests: "manifests",
-  layers: "layers",
-  warnings: "warnings",
-  characters: "characters of long lines and texts",
-  values: "values",
-};
-
-/** Return a note on omitted parts that no tab mentions. */
-function omitted(summary: Summary): HTMLElement | null {
-  const { omitted: counts = {} } = summary;
-  const phrases = Object.entries(UNPLACED).flatMap(([noun, words]) =>
-    counts[noun] ? [`${counts[noun].toLocaleString("en-US")} ${words}`] : [],
-  );
-  return phrases.length ? h("p", { class: "pbr-omitted" }, `Not kept in the notebook: ${phrases.join(", ")}.`) : null;
-}
-
 /** The choices of the reader, which survive a second drawing of the result. */
 export interface Chosen {
   tab: string;
@@ -166,12 +148,13 @@ export function renderResult(
     return tabbed.show(tab, target);
   }
   // Without this, Jupyter's shortcuts would take the arrow keys and letters that move within a result.
+  const rest = leftOut(summary.omitted);
   const node = h(
     "section",
     { class: "pbr", "aria-label": "Result of the build", "data-lm-suppress-shortcuts": "true" },
     headline(view),
     body,
-    omitted(summary),
+    rest ? h("p", { class: "pbr-omitted" }, rest) : null,
   );
   fill(root, node);
   return {
