@@ -36,8 +36,8 @@ OMISSIONS = {
     "request": "the end of the request",
     "texts": "the ends of long texts",
 }
-"""The omitted parts (see `Summary.omitted`) that a note below a result mentions, in words; "the …" is not counted. Other
-parts say it in their place, or are cut where nobody reads to the end."""
+"""The omitted parts (see `Summary.omitted`) that a note below a result mentions, in words; "the …" is not counted.
+Other parts say it in their place, or are cut where nobody reads to the end."""
 
 
 class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -86,9 +86,8 @@ def left_out(omitted: Mapping[str, int]) -> str:
         for kind, noun in OMISSIONS.items()
         if omitted.get(kind)
     ]
-    if not parts:
-        return ""
-    return f"Left out, to keep the notebook small: {', '.join(parts)}. In Python, the `summary` of the result has everything."
+    rest = "In Python, the `summary` of the result has everything."
+    return f"Left out, to keep the notebook small: {', '.join(parts)}. {rest}" if parts else ""
 
 
 def familiar(names: Iterable[str]) -> str:
