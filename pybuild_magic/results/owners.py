@@ -38,19 +38,25 @@ class Owners(msgspec.Struct, frozen=True):
         return user if user == group else f"{user}:{group}"
 
 
-def owners_of(tree: LayerTree) -> Owners:
-    """Return the names from the passwd and group files of an image; none if these cannot be read."""
+def owners_of(tree: LayerTree, *, quick: bool = False) -> Owners:
+    """Return the names from the passwd and group files of an image; none if these cannot be read.
+
+    With `quick`, a file whose layer would have to be unpacked first counts as one that cannot be read.
+    """
     return Owners(
-        _names(tree, PASSWD, lambda data: ((user.uid, user.name) for user in users(data))),
-        _names(tree, GROUP, lambda data: ((group.gid, group.name) for group in groups(data))),
+        _names(tree, PASSWD, lambda data: ((user.uid, user.name) for user in users(data)), quick),
+        _names(tree, GROUP, lambda data: ((group.gid, group.name) for group in groups(data)), quick),
     )
 
 
-def _names(tree: LayerTree, path: str, read: Callable[[bytes], Iterable[tuple[int, str]]]) -> dict[str, str]:
+def _names(
+    tree: LayerTree, path: str, read: Callable[[bytes], Iterable[tuple[int, str]]], quick: bool
+) -> dict[str, str]:
     names: dict[int, str] = {}
     try:
         entry = tree.get(resolve(tree, path))
-        data = tree.read(entry) if entry is not None and 0 < entry.size <= MAX_BYTES else b""
+        fits = entry is not None and 0 < entry.size <= MAX_BYTES and not (quick and tree.is_packed(entry))
+        data = tree.read(entry) if entry is not None and fits else b""
         for number, name in read(data):
             if name and number >= 0:
                 names.setdefault(number, readable(name)[:_LONGEST])

@@ -53,10 +53,13 @@ class Listings:
         return found
 
     def owners(self, manifest: ManifestSummary) -> Owners:
-        """Return the names of the owners of an image's files. Raises BuildError when a layer cannot be fetched."""
+        """Return the names of the owners of an image's files, as far as they can be read at once.
+
+        Raises BuildError when a layer cannot be fetched.
+        """
         found = self._owners.get(manifest.digest)
         if found is None:
-            found = self._owners[manifest.digest] = owners_of(self.contents.tree(manifest))
+            found = self._owners[manifest.digest] = owners_of(self.contents.tree(manifest), quick=True)
         return found
 
 

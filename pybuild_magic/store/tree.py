@@ -192,6 +192,10 @@ class LayerTree:
             raise StoreError(f'There is no "/{entry.path}" in this snapshot.')
         return node
 
+    def is_packed(self, entry: Entry) -> bool:
+        """Return whether the layer of `entry` has to be unpacked before the file can be read."""
+        return self._blobs.packed.size(self._of(entry).diff_id) is not None
+
     def open(self, entry: Entry) -> BinaryIO:
         """Open a regular file of this tree."""
         span = self.span(entry)

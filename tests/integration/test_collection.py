@@ -70,6 +70,19 @@ def test_a_packed_layer_that_a_registry_has_is_fetched_again(home: Home, base: s
     home.check()
 
 
+def test_a_result_is_shown_without_unpacking_its_base(home: Home) -> None:
+    """The names of owners are in the base's passwd: for them, a base of gigabytes was unpacked after a cached build."""
+    dockerfile = "FROM busybox\nCOPY <<E /etc/extra\nx\nE\n"
+    before = home.build(dockerfile, tags="app")
+    assert before.summary.image is not None
+    base = before.summary.image.manifests[0].layers[0].diff_id
+    home.builder.store._durability.flush()
+    assert home.builder.collector.run(0).counts[TAR] >= 1
+    shown = home.build(dockerfile, tags="app").mime_bundle()
+    assert shown["text/html"]
+    assert home.builder.store.packed.size(base) is not None
+
+
 def test_what_was_pushed_is_packed_again_to_the_same_digest(home: Home, registry: Registry, tmp_path: Path) -> None:
     ref = f"{registry.host}/t/{uuid.uuid4().hex}:1"
     home.build(TWO_STAGES, FILES, tags=ref, push=True)
