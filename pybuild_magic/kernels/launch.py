@@ -40,6 +40,14 @@ OURS = "pybuild_magic"
 """The key of a request in a kernelspec's metadata."""
 
 
+class Program(msgspec.Struct, frozen=True):
+    """What starts a kernel of an image: the words with Jupyter's placeholders, the kernelspec's variables, the home."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    home: str
+
+
 class KernelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The kernel `kernel` of the image `image`; `options` are those of a run, including additional mounts."""
 
@@ -48,6 +56,8 @@ class KernelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     options: RunOptions = RunOptions()
     digest: str = ""
     """The digest of the image's config when the kernelspec was made."""
+    program: Program | None = None
+    """That of the image with this digest, so that a start need not read the tables of all its layers."""
 
 
 def launch(request: KernelRequest, connection_file: str) -> int:
@@ -76,9 +86,13 @@ def launch(request: KernelRequest, connection_file: str) -> int:
 
 def _container(request: KernelRequest) -> Container:
     image = find_image(request.image, request.options.platform)
+    program = request.program
     if image.config.digest != request.digest:
         print(f"{image.name} was rebuilt after this kernel was made; the new image is used.", file=sys.stderr)
-    kernel = choose_kernel(image_kernels(image), request.kernel, image.name)
+        program = None
+    if program is None:
+        kernel = choose_kernel(image_kernels(image), request.kernel, image.name)
+        program = Program(kernel.argv, kernel.env, home_of(image))
     options = request.options
     here = str(Path.cwd())
     mounts = options.volumes
@@ -91,9 +105,9 @@ def _container(request: KernelRequest) -> Container:
         )
         here = ""
     variables = [
-        f"HOME={home_of(image)}",
+        f"HOME={program.home}",
         "JPY_PARENT_PID=1",
-        *(f"{name}={value}" for name, value in kernel.env.items()),
+        *(f"{name}={value}" for name, value in program.env.items()),
     ]
     if "JPY_SESSION_NAME" in os.environ:
         variables.append(f"JPY_SESSION_NAME={os.environ['JPY_SESSION_NAME']}")
@@ -107,7 +121,7 @@ def _container(request: KernelRequest) -> Container:
         workdir=options.workdir or here,
         init=True,  # what has the number 1 can kill nothing of itself, as cells do for a restart
     )
-    command = tuple(word.replace("{connection_file}", CONNECTION) for word in kernel.argv)
+    command = tuple(word.replace("{connection_file}", CONNECTION) for word in program.argv)
     return Container(image, command, options)
 
 

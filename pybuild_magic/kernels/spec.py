@@ -20,8 +20,8 @@ from ..oci import reference
 from ..portable import user_path
 from ..run import RunOptions, find_image
 from ..run.options import options_of
-from .find import ImageKernel, choose_kernel, image_kernels
-from .launch import OURS, KernelRequest, read_request
+from .find import ImageKernel, choose_kernel, home_of, image_kernels
+from .launch import OURS, KernelRequest, Program, read_request
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpecManager
@@ -73,7 +73,7 @@ def install(
     _check(options)
     with embedded_builder().store.lease():
         found_image = find_image(image, options.platform)
-        kernels = image_kernels(found_image)
+        kernels, home = image_kernels(found_image), home_of(found_image)
     choose_kernel(kernels, "", image)
     options = _anywhere(options)
     base = (name or re.sub(r"[^a-z0-9._-]+", "-", found_image.name.lower().removesuffix(":latest")).strip("-")).lower()
@@ -93,7 +93,7 @@ def install(
             path="",
             digest=found_image.config.digest,
         )
-        specs.append(_write(manager, spec, kernel, options, prefix))
+        specs.append(_write(manager, spec, kernel, home, options, prefix))
     return tuple(specs)
 
 
@@ -167,9 +167,15 @@ def _anywhere(options: RunOptions) -> RunOptions:
 
 
 def _write(
-    manager: KernelSpecManager, spec: InstalledKernel, kernel: ImageKernel, options: RunOptions, prefix: str
+    manager: KernelSpecManager,
+    spec: InstalledKernel,
+    kernel: ImageKernel,
+    home: str,
+    options: RunOptions,
+    prefix: str,
 ) -> InstalledKernel:
-    request = KernelRequest(spec.image, spec.kernel, options, spec.digest)
+    program = Program(kernel.argv, kernel.env, home)
+    request = KernelRequest(spec.image, spec.kernel, options, spec.digest, program)
     document = {
         "argv": [sys.executable, "-m", "pybuild_magic.kernels", "{resource_dir}", "{connection_file}"],
         "display_name": spec.display_name,

@@ -13,12 +13,20 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 
 def environment(env: tuple[str, ...], home: str) -> list[str]:
     """Return `env` with the PATH that BuildKit adds, and the HOME that the runtimes add, also for an empty one."""
-    known = {name: value for name, _, value in (item.partition("=") for item in env)}
-    added = [] if "PATH" in known else [f"PATH={PATH}"]
-    if not known.get("HOME"):
+    added = [] if "PATH" in _by_name(env) else [f"PATH={PATH}"]
+    if not has_home(env):
         env = tuple(item for item in env if not item.startswith("HOME="))
         added.append(f"HOME={home}")
     return [*env, *added]
+
+
+def has_home(env: tuple[str, ...]) -> bool:
+    """Return whether variables say where the home is, so that the image need not be asked."""
+    return bool(_by_name(env).get("HOME"))
+
+
+def _by_name(env: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, _, value in (item.partition("=") for item in env)}
 
 
 def is_text(spec: RunSpec) -> bool:

@@ -22,7 +22,7 @@ from ....store import Layer, Store
 from .cacheowners import CacheOwners
 from .cgroups import Cgroups, Events, Guard, limited, version
 from .client import Helper
-from .given import is_text
+from .given import has_home, is_text
 from .layering import NOEXEC, OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
 from .limits import Limits, rlimits
@@ -263,7 +263,7 @@ class Sandbox:
         self._helper.hand_over(f"enter {hold.tag}", job, (channel, *streams))
 
     def _user(self, spec: RunSpec) -> User:
-        user = resolve_user(self.store.tree(spec.snapshot), spec.user)
+        user = resolve_user(self.store.tree(spec.snapshot), spec.user, home=not has_home(spec.env))
         return msgspec.structs.replace(user, groups=tuple(dict.fromkeys((*user.groups, *spec.groups))))
 
     def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:

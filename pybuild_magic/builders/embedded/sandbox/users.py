@@ -26,25 +26,26 @@ class User(msgspec.Struct, frozen=True):
     home: str = "/"
 
 
-def resolve_user(tree: Tree, user: str) -> User:
+def resolve_user(tree: Tree, user: str, *, home: bool = True) -> User:
     """Resolve `user` ("", "name", "uid", "name:group", "uid:gid", …) in the snapshot that `tree` shows.
 
     This follows BuildKit (executor/oci/user.go) and moby/sys/user. Raises AccountError for a name without an entry; a
-    number needs none. Supplementary groups are those that list the user, unless a group is given.
+    number needs none. Supplementary groups are those that list the user, unless a group is given. Without `home`, that
+    is not looked for, and "uid:gid" reads nothing of the tree.
     """
-    passwd = _read(tree, PASSWD)
     name, colon, group = (user or "0").partition(":")
     plain = [0 if part == "root" else number(part, _MAX_ID) for part in (name, group)]
     if colon and plain[0] is not None and plain[1] is not None:
         uid, gid, groups = plain[0], plain[1], ()
     else:
         try:
-            uid, gid, groups = _look_up(passwd, _read(tree, GROUP), name or "0", group)
+            uid, gid, groups = _look_up(_read(tree, PASSWD), _read(tree, GROUP), name or "0", group)
         except AccountError:
             if user:
                 raise
             uid, gid, groups = 0, 0, ()
-    return User(uid, gid, groups if gid in groups else (gid, *groups), _home(passwd, uid))
+    groups = groups if gid in groups else (gid, *groups)
+    return User(uid, gid, groups, _home(_read(tree, PASSWD), uid)) if home else User(uid, gid, groups)
 
 
 def _home(passwd: bytes, uid: int) -> str:
