@@ -221,11 +221,12 @@ class Front:
         self.config = b""
         self.history = []
         self.options = options()
+        # BuildKit reads the user's caches only if its front end passes them on.
+        self.caches = ast.literal_eval(self.options.get("cache-imports", "[]"))
 
     def solve(self, definition, evaluate=False):
         request = field(1, definition) + field(5, 1) + field(6, 1) + (field(14, 1) if evaluate else b"")
-        # BuildKit reads the caches that its front end passes on.
-        for cache in ast.literal_eval(self.options.get("cache-imports", "[]")):
+        for cache in self.caches:
             request += field(12, field(1, cache["Type"]) + mapping(2, cache["Attrs"]))
         result = one(self.connection.call("Solve", request), 3)
         return one(one(result, 3), 1).decode()
@@ -274,6 +275,12 @@ class Front:
         mode = self.options.get("image-resolve-mode", "")
         attrs = {"image_resolvemode": mode} if mode else {}
         self.top = self.graph.source(f"docker-image://{rest}@{digest}", **attrs)
+
+    def do_import(self, rest):
+        """A cache of the front end's own: TYPE NAME=VALUE…"""
+        kind, *attrs = rest.split()
+        self.caches.append({"Type": kind, "Attrs": dict(attr.split("=", 1) for attr in attrs)})
+        self.options["cache-imports"] = repr(self.caches).replace("'", '"')
 
     def do_copy(self, rest):
         source, dest = rest.split()

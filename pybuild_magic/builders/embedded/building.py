@@ -28,8 +28,9 @@ from ...status.report import Reporter
 from ...store import Entry, LayerTree, Store
 from ..builder import SolveResponse
 from .attested import AttestedBuild
-from .caches import BuildCaches
+from .caches import BuildCaches, CacheReader
 from .failed import FailedSteps
+from .frontends.imports import CacheImports
 from .frontends.runner import BUILT_IN, Frontends
 from .journal import Journal
 from .sandbox import Sandbox
@@ -90,13 +91,15 @@ class Building:
             resolver = stack.enter_context(closing(self._resolver(request, session, reporter, cancel)))
             sources = SourceContext(self.store, session, cancel, resolver)
             remote = RemoteLayers(self.store, cancel) if _only_pushes(exports) and not attests.sbom else None
-            imported = caches.read(self.store, session, reporter, cancel, stack)
+            reader = CacheReader(self.store, session, reporter, cancel, stack)
+            imported = caches.read(reader)
             with closing(
                 Solver(
                     self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits, imported
                 )
             ) as solver:
-                frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits)
+                imports = None if caches.given_up else CacheImports(request.cache.imports, reader, solver.import_from)
+                frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits, imports)
                 lowered = self._lower(frontends, frontends.definition())
                 edges = [target.edge for target in lowered.targets]
                 solved = solver.solve(edges, whole=remote is None or bool(lowered.attestations))
@@ -124,8 +127,11 @@ class Building:
         resolver: Resolver,
         solver: Solver,
         limits: Limits = NO_LIMITS,
+        imports: CacheImports | None = None,
     ) -> Frontends:
-        return Frontends(request, session, self.store, self.sandbox, reporter, cancel, resolver, solver, limits)
+        return Frontends(
+            request, session, self.store, self.sandbox, reporter, cancel, resolver, solver, limits, imports
+        )
 
     def _resolver(self, request: SolveRequest, session: Session, reporter: Reporter, cancel: Cancel) -> Resolver:
         return Resolver(self.store, session, cancel, reporter, _mode(request), _policy(request))

@@ -51,34 +51,17 @@ class BuildCaches:
         self._inline: list[list[Record]] = []
         """The records of each target."""
         self._created: dict[str, int] = {}
+        self.given_up = False
+        """Whether the build does without caches, because one of them was incomplete."""
 
-    def read(
-        self, store: Store, session: Session, reporter: Reporter, cancel: Cancel, stack: ExitStack
-    ) -> list[ImportedCache]:
-        """Return the caches to import; one that is unavailable causes a warning. `stack` closes the registries'
-        clients.
-        """
-        if not self._imports:
-            return []
-        from ...cache.reading import cache_name, read_cache
-
-        imported: list[ImportedCache] = []
-        for kind, values in self._imports:
-            name = cache_name(kind, values)
-            report = _vertex(reporter, f"importing cache manifest from {name}")
-            with report:
-                try:
-                    registry = _registry(kind, values, session, stack)
-                    imported += read_cache(kind, values, registry, store, report, cancel)
-                except Interrupted:
-                    raise
-                except BuildError as error:
-                    report.warn(f"The build continues without the cache {name}. {error.message}")
-        return imported
+    def read(self, reader: CacheReader) -> list[ImportedCache]:
+        """Return the caches to import."""
+        return [cache for kind, values in self._imports for cache in reader.read(kind, values)]
 
     def give_up(self, reporter: Reporter, error: CacheLayersError) -> None:
         """Stop using caches, because one that was already in use turned out to be incomplete."""
         self._imports = []
+        self.given_up = True
         _vertex(reporter, f"importing cache manifest from {error.cache}").warn(
             f"The build starts again without its caches. {error.message}"
         )
@@ -130,6 +113,41 @@ class BuildCaches:
                         raise
                     report.warn(f"The cache could not be exported. {error.message}")
         return response
+
+
+class CacheReader:
+    """Reads the caches that a build imports; one that is unavailable causes a warning.
+
+    `stack` closes the registries' clients.
+    """
+
+    def __init__(self, store: Store, session: Session, reporter: Reporter, cancel: Cancel, stack: ExitStack) -> None:
+        self._store = store
+        self._session = session
+        self._reporter = reporter
+        self._cancel = cancel
+        self._stack = stack
+
+    def read(self, kind: str, values: Values) -> list[ImportedCache]:
+        """Return the caches of a `--cache-from`; none for one that is unavailable."""
+        from ...cache.reading import cache_name, read_cache
+
+        name = cache_name(kind, values)
+        report = _vertex(self._reporter, f"importing cache manifest from {name}")
+        with report:
+            try:
+                registry = _registry(kind, values, self._session, self._stack)
+                return read_cache(kind, values, registry, self._store, report, self._cancel)
+            except Interrupted:
+                raise
+            except BuildError as error:
+                report.warn(f"The build continues without the cache {name}. {error.message}")
+        return []
+
+    def skip(self, name: str, reason: str) -> None:
+        """Warn of a cache that is not read."""
+        with _vertex(self._reporter, f"importing cache manifest from {name}") as report:
+            report.warn(f"The build continues without the cache {name}. {reason}")
 
 
 def _registry(kind: str, values: Values, session: Session, stack: ExitStack) -> Registry | None:

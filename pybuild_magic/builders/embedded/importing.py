@@ -44,18 +44,20 @@ class Graph(Protocol):
 class CacheMatcher:
     """Looks up the vertices of one build in caches. `is_local` recognises local directories, which have no key."""
 
-    def __init__(
-        self, caches: Sequence[ImportedCache], remote: RemoteLayers, graph: Graph, is_local: Callable[[Node], bool]
-    ) -> None:
-        self._caches = caches
+    def __init__(self, remote: RemoteLayers, graph: Graph, is_local: Callable[[Node], bool]) -> None:
+        self._caches: tuple[ImportedCache, ...] = ()
         self._remote = remote
         self._graph = graph
         self._is_local = is_local
-        self._none: tuple[Matches, ...] = (frozenset[int](),) * len(caches)
         self._matches: dict[tuple[str, int], tuple[Matches, ...]] = {}
         """For each output of a vertex, the matching records of each cache."""
         self._contents: dict[tuple[str, int], str] = {}
         """For each vertex and number of an input, the checksums of the content that is read."""
+
+    def add(self, caches: Sequence[ImportedCache]) -> None:
+        """Also look up vertices in these caches; what earlier ones were found to match is looked up again."""
+        self._caches = (*self._caches, *caches)
+        self._matches = {}
 
     async def find(self, node: Node, outputs: Collection[int], *, by_content: bool) -> VertexResult | None:
         """Return a node's result from a cache, without fetching its layers; only the given `outputs` are looked for.
@@ -105,7 +107,7 @@ class CacheMatcher:
         """Return the records that match an input, once its key is known."""
         node = edge.node
         if self._is_local(node) or node.ignore_cache:
-            return self._none
+            return (frozenset[int](),) * len(self._caches)
         await self._graph.key(node)
         if isinstance(node.op, SourceOp):
             digests = source_records(await self._graph.source_names(node))

@@ -72,7 +72,8 @@ class Solver:
         self._store = store
         self._leaves_images = remote is not None
         self._remote = remote or RemoteLayers(store, cancel)
-        self._matcher = CacheMatcher(caches, self._remote, self, _is_local) if caches else None
+        self._matcher: CacheMatcher | None = None
+        self.import_from(caches)
         self._sources = sources
         self._reporter = reporter
         self._blamed: list[BaseException] = []
@@ -112,6 +113,12 @@ class Solver:
                 raise
             steps = ", ".join(self._workers.steps)
             raise Interrupted(f"The build was interrupted{f' in {steps}' if steps else ''}.") from None
+
+    def import_from(self, caches: Sequence[ImportedCache]) -> None:
+        """Look up vertices in more caches from now on. Must not be called while a graph is solved."""
+        if caches:
+            self._matcher = self._matcher or CacheMatcher(self._remote, self, _is_local)
+            self._matcher.add(caches)
 
     def revision(self, node: Node) -> str:
         """Return the revision of a solved source: the digest of an image or a file, or a commit."""
@@ -320,7 +327,8 @@ class Solver:
 
     def is_remembered(self, node: Node) -> bool:
         """See Graph."""
-        return self._vertex(node).known_result is not None
+        vertex = self._vertex(node)
+        return vertex.known_result is not None or (vertex.result is not None and vertex.result.done())
 
     async def source_names(self, node: Node) -> Sequence[str]:
         """See Graph."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, UNKNOWN, GrpcError, 
 from ....net.grpc.stream import Call, prefixed
 from ....oci import platform as platforms
 from ....oci.platform import Platform
+from ....request.values import CacheEntry
 from ....store import LayerTree
 from ...failures import solve_error
 from ...proto import gateway_pb2 as gw
@@ -76,6 +77,10 @@ class Gateway(Protocol):
 
     def warn(self, node: Node | None, warning: gw.WarnRequest) -> None:
         """Show a warning of the front end, about a vertex of its LLB if that is known."""
+        ...
+
+    def import_caches(self, entries: Iterable[CacheEntry]) -> None:
+        """Import the caches of a request; one that is unavailable causes a warning. Raises DefinitionError."""
         ...
 
     def frontend(self, scope: Scope, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
@@ -205,6 +210,11 @@ class Bridge:
             origin = Origin(self._scope, partial(source_of, request.Definition.Source, self._gateway.layouts.place))
             if edge is not None:
                 self._scope.solved(edge)
+            if request.CacheImports:
+                with self._solving:
+                    self._gateway.import_caches(
+                        CacheEntry(entry.Type, dict(entry.Attrs)) for entry in request.CacheImports
+                    )
             ref = self._add(edge, origin, request.Definition)
             result = gw.Result(ref=ref)
             if request.Evaluate:

@@ -5,7 +5,7 @@ A front end from an image may call others in turn, including the built-in one, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from ....oci import platform as platforms
 from ....oci import reference
 from ....oci.platform import Platform
 from ....request.solve_request import SolveRequest
+from ....request.values import CacheEntry
 from ....session import Session
 from ....status.report import Reporter, VertexReport
 from ....store import LayerTree, Store
@@ -34,6 +35,7 @@ from ..sandbox.limits import NO_LIMITS, Limits
 from ..snapshot import Snapshot
 from ..solver import Solver
 from ..sources import Resolver
+from .imports import CacheImports
 from .layouts import Layouts
 from .result import FrontendResult, Origin
 from .scope import Scope
@@ -63,6 +65,7 @@ class Frontends:
         resolver: Resolver,
         solver: Solver,
         limits: Limits = NO_LIMITS,
+        imports: CacheImports | None = None,
     ) -> None:
         self._request = request
         self._session = session
@@ -73,6 +76,7 @@ class Frontends:
         self._resolver = resolver
         self._solver = solver
         self._limits = limits
+        self._imports = imports
         self._depth = 0
         self._failure: BuildError | None = None
         self.session_id = session.id
@@ -130,6 +134,8 @@ class Frontends:
             attrs["frontend.caps"] = SUBREQUESTS
         try:
             attrs = self.layouts.to_frontend(attrs, partial(self._digest, attrs))
+            if self._imports is not None:
+                attrs = self._imports.to_frontend(attrs)
             result = self._gateway(scope, attrs, definition.inputs)
             return msgspec.structs.replace(result, location=definition.syntax_location)
         except BuildError as error:
@@ -189,6 +195,11 @@ class Frontends:
             level=warning.level,
         )
 
+    def import_caches(self, entries: Iterable[CacheEntry]) -> None:
+        """See Gateway."""
+        if self._imports is not None:
+            self._imports.read(entries)
+
     def frontend(self, scope: Scope, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
         """See Gateway."""
         if name == _GATEWAY:
@@ -196,6 +207,8 @@ class Frontends:
         if name != BUILT_IN:
             raise UnsupportedError(f"frontend {name} not found")
         attrs = self.layouts.from_frontend(attrs)
+        if self._imports is not None:
+            self._imports.from_frontend(attrs)
         definition = self.definition(attrs, inputs)
         if "requestid" in attrs:
             answer = self.answer(attrs["requestid"], definition)
