@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,8 @@ _UNCHECKED = (1).to_bytes(4, "little")
 def python(*, ensurepip: bool = False) -> dict[str, bytes]:
     """Return this machine's Python with pip, but without its tests: about 1,500 files below `usr`.
 
-    With `ensurepip`, which `python -m venv` uses to install pip, it also has the C++ runtime that kernels need.
+    With `ensurepip`, which `python -m venv` uses to install pip, it also has the C++ runtime that kernels need, and the
+    certificate authorities that this machine trusts.
     """
     library = Path(os.__file__).parent
     home = f"usr/lib/python{sys.version_info.major}.{sys.version_info.minor}"
@@ -55,7 +57,16 @@ def python(*, ensurepip: bool = False) -> dict[str, bytes]:
         native = libraries(*(path for folder in kernels for path in folder.rglob("*.so")))
         # Files beside the modules of a wheel are included.
         files |= {name: content for name, content in native.items() if name.startswith(("lib", "usr/lib"))}
+        files |= _authorities()
     return files | libraries(program, *library.glob("lib-dynload/*.so"))
+
+
+def _authorities() -> dict[str, bytes]:
+    """Return this machine's certificate authorities, and the setting that makes pip use them instead of its own."""
+    path = ssl.get_default_verify_paths().cafile
+    if path is None:
+        return {}
+    return {"etc/ssl/cert.pem": Path(path).read_bytes(), "etc/pip.conf": b"[global]\ncert = /etc/ssl/cert.pem\n"}
 
 
 def _place(module: str) -> str:
