@@ -82,7 +82,7 @@ def freeze(
         base=base,
         target=goal,
         lock=locked,
-        requested=requested or list(environment),
+        requested=requested or [KERNEL],
         configuration=_merged(settings) if installer == "uv" else settings,
         installer=installer,
         installers=_installers(installer, options, locked, goal, settings),
@@ -152,10 +152,12 @@ def _kept(
             )
         sources = [(f"cell {number}", text) for number, text in enumerate(code, 1)]
     imports = imports_of(sources)
-    use = used(imports, everything, providers(paths))
+    use = used(imports, everything, providers(everything, paths))
     names = [*use.distributions, *([KERNEL] if KERNEL in everything else [])]
+    # An image of a notebook that imports nothing is one for its kernel.
+    wanted = use.distributions or (KERNEL,)
     requested = {
-        name: msgspec.structs.replace(distribution, requested=name in use.distributions)
+        name: msgspec.structs.replace(distribution, requested=name in wanted)
         for name, distribution in closure(names, everything, goal).items()
     }
     return requested, [*_doubts(imports), *_elsewhere(use.elsewhere)]

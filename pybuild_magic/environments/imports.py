@@ -18,6 +18,7 @@ from .installed import Environment, normalised
 _MAGIC = re.compile(r"^(\s*)(?:[%!].*|(?:[\w, ]+=\s*)[%!].*|.*\?{1,2}\s*)$")
 _EXTENSION = re.compile(r"^\s*%(?:load_ext|reload_ext)\s+([\w.]+)|^\s*%(matplotlib|pylab)\b", re.MULTILINE)
 _MODULES = {"matplotlib": "matplotlib", "pylab": "matplotlib", "": ""}
+_TIMED = re.compile(r"^(\s*)(?:[\w, ]+=\s*)?%time\s+(.+)$")
 _PYTHON_CELLS = ("time", "timeit", "capture", "prun")
 
 
@@ -70,15 +71,21 @@ def imports_of(sources: Iterable[tuple[str, str]]) -> Imports:
     return Imports(tuple(sorted(modules - {""})), tuple(unknown), tuple(unread))
 
 
-def providers(paths: Iterable[str] | None = None) -> Mapping[str, Iterable[str]]:
+def providers(environment: Environment, paths: Iterable[str] | None = None) -> Mapping[str, Iterable[str]]:
     """Return the distributions by top-level module: those of this process, or of the directories `paths`."""
-    if paths is None:
-        return importlib.metadata.packages_distributions()
     providers_of: dict[str, list[str]] = {}
-    for distribution in importlib.metadata.distributions(path=list(paths)):
-        names = {file.parts[0].partition(".")[0] for file in distribution.files or () if file.suffix in (".py", ".so")}
-        for name in names | set((distribution.read_text("top_level.txt") or "").split()):
-            providers_of.setdefault(name, []).append(distribution.metadata["Name"])
+    if paths is None:
+        providers_of |= importlib.metadata.packages_distributions()
+    else:
+        for distribution in importlib.metadata.distributions(path=list(paths)):
+            files = (file for file in distribution.files or () if file.suffix in (".py", ".so"))
+            names = {file.parts[0].partition(".")[0] for file in files}
+            for name in names | set((distribution.read_text("top_level.txt") or "").split()):
+                providers_of.setdefault(name, []).append(distribution.metadata["Name"])
+    for name, distribution in environment.items():
+        if distribution.origin is not None and distribution.origin.editable:
+            for module in _linked(name, distribution.location):
+                providers_of.setdefault(module, []).append(name)
     return providers_of
 
 
@@ -122,6 +129,26 @@ def notebook_of(text: str, path: Path) -> dict[str, Any]:
     return document
 
 
+def _linked(name: str, location: str) -> Iterator[str]:
+    """Yield the modules in the directories that an editable distribution adds to the path, of which it has no record.
+
+    A line of a `.pth` file is such a directory, unless it is code (the documentation of `site`).
+    """
+    for distribution in importlib.metadata.distributions(name=name, path=[location]):
+        for file in distribution.files or ():
+            if file.suffix != ".pth":
+                continue
+            lines = Path(str(file.locate())).read_text("utf-8", "replace").splitlines()
+            for line in lines:
+                folder = Path(location, line)
+                if line and not line.startswith(("#", "import ", "import\t")) and folder.is_dir():
+                    yield from (entry.name.partition(".")[0] for entry in folder.iterdir() if _is_module(entry))
+
+
+def _is_module(path: Path) -> bool:
+    return path.suffix in (".py", ".so") or (path.is_dir() and path.name.isidentifier())
+
+
 def _other_names(tree: ast.AST) -> Iterator[str]:
     """Yield the names under which code imports `import_module`."""
     for node in ast.walk(tree):
@@ -154,7 +181,8 @@ def _without_magics(text: str) -> str:
         if not words or words[0] not in _PYTHON_CELLS:
             return ""
         text = rest
-    lines = [f"{match[1]}pass" if (match := _MAGIC.match(line)) else line for line in text.splitlines()]
+    timed = [_TIMED.sub(r"\1\2", line) for line in text.splitlines()]
+    lines = [f"{match[1]}pass" if (match := _MAGIC.match(line)) else line for line in timed]
     try:
         ast.parse(text)
     except (SyntaxError, ValueError):

@@ -42,7 +42,9 @@ def environment(flags: ParsedFlags) -> Document:
 
     options = freeze_options_of(flags)
     names: dict[str, Any] = shell().user_ns
-    frozen = freeze(options, code=[str(cell) for cell in names.get("In", ()) if cell])
+    # `In` has the text of a magic, and with it what a cell of %%time imports, as a string.
+    cells: list[str] = shell().history_manager.input_hist_raw
+    frozen = freeze(options, code=[cell for cell in cells if cell])
     variable = _variable(names)
     names[variable] = dict(frozen.files)
     next_cell(frozen.cell(variable))

@@ -24,6 +24,8 @@ class Shell:
 
     def __init__(self, **names: Any) -> None:
         self.user_ns: dict[str, Any] = names
+        self.real = InteractiveShell()
+        self.history_manager = self.real.history_manager
         self.cell = ""
 
     def set_next_input(self, text: str, replace: bool = False) -> None:
@@ -33,12 +35,12 @@ class Shell:
 @pytest.fixture
 def shell(monkeypatch: pytest.MonkeyPatch, site: Path) -> Shell:
     """A notebook in which the environment is that of `site`."""
-    found = Shell(In=["", "import app"])
+    found = Shell()
     monkeypatch.setattr(InteractiveShell, "instance", lambda: found)
     monkeypatch.setattr("IPython.get_ipython", lambda: found)
     everything = freezing.installed
     monkeypatch.setattr(freezing, "installed", lambda paths: everything(paths or [str(site)]))
-    monkeypatch.setattr(freezing, "providers", lambda paths: {"app": ["app"]})
+    monkeypatch.setattr(freezing, "providers", lambda *_: {"app": ["app"]})
     monkeypatch.setattr(environment_commands, "_own_variables", set())
     return found
 
@@ -54,9 +56,19 @@ def test_the_next_cell_builds_the_kernels_environment(shell: Shell, install: Ins
     assert shell.cell.startswith("%%build -t mine:2 ")
     assert shell.cell.partition("\n")[0].endswith(" $files2")
     assert list(shell.user_ns["files2"]) == ["requirements.txt"]
+
+
+@pytest.mark.parametrize("cell", ["import app", "%%time\nimport app", "a = %time __import__('app')"])
+def test_only_what_this_notebook_has_imported_is_kept(
+    shell: Shell, install: Install, index: LocalIndex, cell: str
+) -> None:
+    for name in ("app", "other"):
+        install(name, "1")
+        index.add(name, "1")
+    shell.real.run_cell(cell, store_history=True)
     environment(["--only-imports"])
-    assert "app==1" in shell.user_ns["files2"]["requirements.txt"]
-    assert "other" not in shell.user_ns["files2"]["requirements.txt"]
+    assert "app==1" in shell.user_ns["files"]["requirements.txt"]
+    assert "other" not in shell.user_ns["files"]["requirements.txt"]
 
 
 def test_what_is_written_is_told_with_the_command_that_builds_it(

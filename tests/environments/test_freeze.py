@@ -127,6 +127,32 @@ def test_an_import_by_a_call_counts_or_is_told_as_unknown(
         assert made.notes == ((f"This import is only known when it runs: {place}: {told}.",) if told else ())
 
 
+def test_a_notebook_that_imports_nothing_has_its_kernel(site: Path, install: Install, index: LocalIndex) -> None:
+    install("ipykernel", "7.0")
+    install("other", "1")
+    made = frozen(site, only_imports=True, code=["1 + 1"])
+    assert "#   ipykernel\n" in made.dockerfile
+    assert [each.name for each in made.environment.values() if each.requested] == ["ipykernel"]
+
+
+def test_a_project_that_is_only_on_the_path_provides_its_modules(
+    site: Path, install: Install, index: LocalIndex, tmp_path: Path
+) -> None:
+    """The record of an editable wheel of Hatchling, and of others, has a .pth file and no module."""
+    project = tmp_path / "project"
+    (project / "src" / "harvest").mkdir(parents=True)
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (project / "backend.py").write_text(BACKEND)
+    origin = {"url": project.as_uri(), "dir_info": {"editable": True}}
+    install("mine", "1.0", origin=origin, more={"_mine.pth": f"import mine\n{project / 'src'}\n/gone\n"})
+    install("other", "1")
+    made = frozen(site, only_imports=True, code=["from harvest import apples"])
+    assert [each.name for each in made.environment.values() if each.requested] == ["mine"]
+    assert made.notes == (f"mine comes from the directory {project}: a wheel of it is included.",)
+
+
 def test_projects_of_this_machine_go_in_as_wheels(
     site: Path, install: Install, index: LocalIndex, tmp_path: Path
 ) -> None:
