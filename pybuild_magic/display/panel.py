@@ -118,11 +118,10 @@ def prune(_service: Service, params: Params) -> Any:
 
 def remove(_service: Service, params: Params) -> Any:
     """Remove a name of an image for `{ref}`, and delete what nothing else needs; answer `{freed}`."""
-    from ..store.collect import collect_garbage
+    from ..store.collect import remove_images
 
     store = embedded_builder().store
-    store.images.remove(stored_name(store, _name(params, "ref")))
-    return {"freed": collect_garbage(store)}
+    return {"freed": remove_images(store, [stored_name(store, _name(params, "ref"))])}
 
 
 def available(_service: Service, params: Params) -> Any:

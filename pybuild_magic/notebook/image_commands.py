@@ -70,13 +70,11 @@ def inspect(flags: ParsedFlags) -> Any:
 @command("rm", "REF...", takes="the names of images", hint=_LISTED, names=("image",))
 def remove(flags: ParsedFlags) -> Document:
     """Remove images by name; what nothing else needs is deleted."""
-    from ..store import collect
+    from ..store.collect import remove_images
 
     store = embedded_builder().store
     names = [stored_name(store, word) for word in flags.arguments]
-    for name in names:
-        store.images.remove(name)
-    freed = collect.collect_garbage(store)
+    freed = remove_images(store, names)
     return Document((("", "\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}"),))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,22 @@ def collect_garbage(store: Store) -> int:
     A process that dies in the middle leaves files without records, which the next collection deletes. What another
     process publishes meanwhile is never deleted: both look and act under the database's write lock.
     """
+    with store.db.reserve.spent():
+        directories = _forget(store)
+        with disk_errors(store.root, "collecting garbage"):
+            return directories + _sweep(store) + _sweep_ingests(store)
+
+
+def remove_images(store: Store, names: Iterable[str]) -> int:
+    """Remove images by name, delete what nothing else needs, and return the bytes freed."""
+    with store.db.reserve.spent():
+        for name in names:
+            store.images.remove(name)
+        return collect_garbage(store)
+
+
+def _forget(store: Store) -> int:
+    """Delete the records that nothing needs, and return the bytes of the directories that then have none."""
     with store.db.write() as connection:
         keep = references(store, connection, store.leases.horizon())
         for table, column, alive in (
@@ -46,8 +62,7 @@ def collect_garbage(store: Store) -> int:
         connection.execute(
             "DELETE FROM aliases WHERE target NOT IN (SELECT key FROM cache UNION SELECT key FROM aliases)"
         )
-    with disk_errors(store.root, "collecting garbage"):
-        return sum(size for (size,) in directories) + _sweep(store) + _sweep_ingests(store)
+    return sum(size for (size,) in directories)
 
 
 def _sweep(store: Store) -> int:

@@ -154,8 +154,9 @@ class Collector:
         try:
             for step in plan.steps:
                 pause()
-                if self._delete(step):
-                    done.append(step)
+                with self._store.db.reserve.spent():
+                    if self._delete(step):
+                        done.append(step)
         finally:
             if done or plan.total > plan.limit:
                 collect_garbage(self._store)

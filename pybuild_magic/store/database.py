@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .locks import lock_file_waiting
+from .reserve import Reserve
 
 SCHEMA_VERSION = 3
 BUSY_SECONDS = 60.0
@@ -79,6 +80,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.reserve = Reserve(path.with_name("reserve"))
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
@@ -129,6 +131,17 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
+        try:
+            connection = self._connect()
+        except sqlite3.OperationalError:
+            if not self.reserve.spend():
+                raise
+            connection = self._connect()  # on a full disk, there was no room for its files
+        self._connection, self._pid = connection, os.getpid()
+        self.reserve.keep()
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -143,7 +156,6 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        self._connection, self._pid = connection, os.getpid()
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -185,7 +197,7 @@ class Database:
 def _hint(error: Exception, home: Path) -> str:
     text = str(error)
     if "full" in text or "disk I/O" in text:
-        return "Free some space, or run `%build prune`."
+        return "Free a few megabytes on its disk; then `%build prune` frees more."
     if "locked" in text:
         return "Another process keeps it busy; try again when that is done."
     if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):

@@ -51,9 +51,10 @@ def fsck(store: Store, *, repair: bool = False) -> list[Problem]:
     ]
     if not repair:
         return problems
-    for problem in problems:
-        _repair(store, problem)
-    collect_garbage(store)
+    with store.db.reserve.spent():
+        for problem in problems:
+            _repair(store, problem)
+        collect_garbage(store)
     problems = [msgspec.structs.replace(problem, repaired=problem.kind != "database") for problem in problems]
     return [*problems, *_trash(store)]
 

@@ -209,7 +209,7 @@ def disk_usage(store: Store) -> DiskUsage:
     """Return the room that each thing takes. The rows add up to the total."""
     survey = Survey(store)
     rows = survey.rows() + [mount_row(store, *mount) for mount in survey.mounts]
-    database = sum(path.stat().st_size for path in store.root.glob("store.db*"))
+    database = sum(path.stat().st_size for name in ("store.db*", "reserve") for path in store.root.glob(name))
     rows.append(Usage("store.db", INTERNAL, database, 0.0, now(), 0, True, False, "records of the store"))
     rows.sort(key=lambda row: row.size, reverse=True)
     return DiskUsage(
@@ -258,35 +258,36 @@ def prune(
     prune --filter` (`id=…`, `type=…`, `description~=…`, `inuse`, `shared`, …).
     """
     matches = _filter(filters)
-    survey = Survey(store)
-    before = now() - until if until is not None else None
     total = disk_usage(store).total if keep_storage is not None else 0
-    mounts = [mount_row(store, *mount) for mount in survey.mounts]
-    removed: list[Usage] = []
-    reclaimed = 0
-    for row in sorted([*survey.rows(), *mounts], key=lambda row: row.last_used):
-        if keep_storage is not None and total <= keep_storage:
-            break
-        internal = row.type in (INTERNAL, FRONTEND)
-        if row.in_use or (internal and not all) or not matches(row):
-            continue
-        if before is not None and row.last_used > before:
-            continue
-        if row.type == CACHE_MOUNT:
-            if not store.cachemounts.remove(row.id):
+    with store.db.reserve.spent():
+        survey = Survey(store)
+        before = now() - until if until is not None else None
+        mounts = [mount_row(store, *mount) for mount in survey.mounts]
+        removed: list[Usage] = []
+        reclaimed = 0
+        for row in sorted([*survey.rows(), *mounts], key=lambda row: row.last_used):
+            if keep_storage is not None and total <= keep_storage:
+                break
+            internal = row.type in (INTERNAL, FRONTEND)
+            if row.in_use or (internal and not all) or not matches(row):
                 continue
-            freed = row.size
-            reclaimed += freed
-        else:
-            freed = survey.release(row.id)
-            drop_records(store, survey, row.id)
-            if not freed:
+            if before is not None and row.last_used > before:
                 continue
-        removed.append(row)
-        total -= freed
-    if all and not filters and until is None and keep_storage is None:
-        store.db.execute("DELETE FROM digests")
-    return Pruned(tuple(removed), reclaimed + collect_garbage(store))
+            if row.type == CACHE_MOUNT:
+                if not store.cachemounts.remove(row.id):
+                    continue
+                freed = row.size
+                reclaimed += freed
+            else:
+                freed = survey.release(row.id)
+                drop_records(store, survey, row.id)
+                if not freed:
+                    continue
+            removed.append(row)
+            total -= freed
+        if all and not filters and until is None and keep_storage is None:
+            store.db.execute("DELETE FROM digests")
+        return Pruned(tuple(removed), reclaimed + collect_garbage(store))
 
 
 def drop_records(store: Store, survey: Survey, id_: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import md5, sha256
 from pathlib import Path
 
@@ -26,9 +27,9 @@ BASE = "FROM busybox\n"
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 MB."""
+    """A disk of 20 MB."""
     require(lambda: need_root("mounting a small disk"))
-    with tmpfs(tmp_path / "small", "16m") as disk:
+    with tmpfs(tmp_path / "small", "20m") as disk:
         yield disk
         close_builder()
 
@@ -150,3 +151,29 @@ def test_under_the_store_while_an_image_is_pulled(
     subprocess.run(["mount", "-o", "remount,size=200m", small], check=True)
     assert cramped.build(f"FROM {ref}\nCOPY <<E /f\nx\nE\n", tags="x").image is not None
     cramped.check()
+
+
+@pytest.mark.parametrize("command", ["prune --force", "gc --keep-storage 1", "rm big"])
+def test_a_disk_without_a_byte_can_be_freed(cramped: Home, small: Path, command: str) -> None:
+    """The next step that the error names works, in a process that has the store open and in a new one.
+
+    Deleting needs room for its records, so `%build prune` told that the disk was full, and to use `%build prune`.
+    """
+    again = f"{BASE}RUN dd if=/dev/urandom of=/big bs=1M count=1\n"
+    cramped.build(again, tags="big" if command == "rm big" else "")
+    if command != "prune --force":
+        cramped.close()  # with the last connection go SQLite's other files, which need room again
+    with suppress(OSError), (small / "other").open("ab", buffering=0) as other:
+        while other.write(bytes(1 << 12)):
+            pass
+    free = os.statvfs(small)
+    assert free.f_bavail == 0
+    if command == "prune --force":
+        error = cramped.fails(f"{BASE}COPY <<E /f\nx\nE\n")
+        assert isinstance(error, StoreError)
+        assert "%build prune" in error.hint
+    words = [sys.executable, "-m", "pybuild_magic", *command.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert os.statvfs(small).f_bavail * free.f_frsize > 1 << 20
+    usable(cramped)
