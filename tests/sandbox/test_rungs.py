@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.builders.embedded.sandbox import Sandbox
+from pybuild_magic.builders.embedded.sandbox.client import Helper
 from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
 from pybuild_magic.errors import UsageError
 from pybuild_magic.store import Store
@@ -198,6 +199,26 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("", "chown -h 7:8 /home/user/l; chmod -R a-w /d; mkfifo /d/p; mknod /d/q b 7 1; ls /d; chmod u+s /d/y; rm /d/z"),
 )
 """(the user, what it does), each on what the one before has left."""
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 5])
+def test_the_process_that_examines_the_machine_then_serves_on_the_rung(tmp_path: Path, number: int) -> None:
+    need_root()
+    started: list[Path] = []
+
+    def scratch() -> Path:
+        started.append(tmp_path / str(len(started)))
+        started[-1].mkdir()
+        return started[-1]
+
+    helper = Helper(scratch, wanted=number)
+    try:
+        assert [rung.holds for rung in helper.rungs()] == [True] * 5
+        assert helper.rung is not None
+        assert helper.rung.number == number
+        assert len(started) == 1
+    finally:
+        helper.close()
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])

@@ -132,6 +132,7 @@ class Helper:
             return self._climb()
         ours, answer = self._launch(self._start_on)
         if reason := answer.get("error"):
+            self._end(ours)
             raise UnsupportedError(f"RUN worked before, but no longer does: {reason}.", hint=ELSEWHERE)
         return self._keep(ours, answer)
 
@@ -149,7 +150,7 @@ class Helper:
         if self.place.namespaces or self.place.single or self._wanted >= ONE_ID:
             self._find_tracer()
         rungs = climb(self.place)
-        rung = initial = best(rungs)
+        rung = best(rungs)
         if self._wanted:
             rung = rungs[self._wanted - 1]
             if not rung.holds:
@@ -162,12 +163,23 @@ class Helper:
                 f"({self.place.noexec or self.place.tracer}).",
                 hint=ELSEWHERE,
             )
-        self.rung = rung
-        if rung != initial or rung.way.TRACED:
-            self._end(ours)
+        if self._wanted or rung.way.TRACED:
+            ours, answer = self._order(ours, rung.number)
+            if reason := answer.get("error"):
+                self._end(ours)
+                raise UsageError(f"PYBUILD_RUNG is {rung.number} ({rung.name}), which does not work here: {reason}.")
             self._start_on = rung.number
-            ours, answer = self._launch(rung.number)
+        self.rung = rung
         return self._keep(ours, answer)
+
+    def _order(self, ours: socket.socket, rung: int) -> tuple[socket.socket, dict[str, Any]]:
+        """Have a process that has only examined the machine start on a rung; another one where it is too late."""
+        with suppress(OSError):  # it has ended
+            ours.send(marshal.dumps(rung))
+            if hello := ours.recv(_MAX_MESSAGE):
+                return ours, marshal.loads(hello)  # noqa: S302 - from a process of ours
+        self._end(ours)
+        return self._launch(rung)
 
     def _keep(self, ours: socket.socket, answer: dict[str, Any]) -> socket.socket:
         self.userns, self.single, self.unmapped = answer["userns"], answer["single"], answer["unmapped"]
@@ -198,15 +210,19 @@ class Helper:
             self.place = msgspec.structs.replace(self.place, tracer=reason, lossy=lossy)
 
     def _launch(self, rung: int) -> tuple[socket.socket, dict[str, Any]]:
-        """Start a process on a rung; return its socket and its description of itself."""
+        """Start a process on a rung; return its socket and its description of itself.
+
+        On rung 0, where that is impossible, or where another one is wanted, it waits for an order (see `_order`).
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             limits = standing_limits()
             scratch = self._scratch()
             self._scratches.append((os.getpid(), scratch))
             arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(scratch))
+            numbers = (rung, limits.pids, int(bool(self._wanted and not rung)))
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, str(rung), str(limits.pids)],
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, *map(str, numbers)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -219,10 +235,7 @@ class Helper:
         if not hello:
             ours.close()
             raise UnsupportedError("The process that runs sandboxes did not start.", hint=ELSEWHERE)
-        answer: dict[str, Any] = marshal.loads(hello)  # noqa: S302 - from a process of ours
-        if "error" in answer:
-            self._process.wait()
-        return ours, answer
+        return ours, marshal.loads(hello)  # noqa: S302 - from a process of ours
 
     def trace(self, reason: str) -> None:
         """Switch to a rung with a tracer, if one works; `reason` says why layers cannot be stacked."""

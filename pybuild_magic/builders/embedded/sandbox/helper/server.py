@@ -17,11 +17,14 @@ from .messages import MAX_MESSAGE, receive
 from .spare import Spare
 from .worker import IGNORED, Job, reason
 
+_NAMESPACE = "/proc/self/ns/user"
 
-def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: int) -> None:
+
+def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: int, *, examine: bool) -> None:
     """Serve until the process `parent`, or its end of the `control` socket, is gone.
 
-    See `idmap.become` for `rung`, and for `limit`, the limit of processes.
+    See `idmap.become` for `rung`, and for `limit`, the limit of processes. With `examine`, only say what the machine
+    allows; then, as after a rung that it does not allow, wait for the number of the rung to serve on.
     """
     linux.default_signals()
     for number in IGNORED:
@@ -30,6 +33,33 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: in
         alive = os.pidfd_open(parent)
         if os.getppid() != parent:
             return
+        namespace = os.stat(_NAMESPACE).st_ino
+    except OSError as error:
+        control.send(marshal.dumps({"error": reason(error)}))
+        return
+    identity = None
+    if not examine:
+        identity = settle(control, scratch, rung, limit)
+    elif child := os.fork():
+        if os.waitpid(child, 0)[1]:
+            return
+    else:
+        try:
+            settle(control, scratch, rung, limit)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    while identity is None:
+        # What has entered a user namespace before it failed cannot leave it.
+        if os.stat(_NAMESPACE).st_ino != namespace or not (order := control.recv(MAX_MESSAGE)):
+            return
+        identity = settle(control, scratch, marshal.loads(order), limit)
+    Server(control, alive, scratch, identity).serve()
+
+
+def settle(control: socket.socket, scratch: str, rung: int, limit: int) -> idmap.Identity | None:
+    """Become what the rung demands and say what that is, or why that is impossible."""
+    try:
         identity, masks = idmap.become(rung, limit), dict[str, str]()
         if not identity.traced:
             linux.unshare(linux.CLONE_NEWNS)
@@ -38,9 +68,9 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, limit: in
         os.umask(0o022)
     except OSError as error:
         control.send(marshal.dumps({"error": reason(error)}))
-        return
+        return None
     control.send(marshal.dumps(vars(identity) | masks))
-    Server(control, alive, scratch, identity).serve()
+    return identity
 
 
 class _Running:
@@ -250,7 +280,7 @@ class Server:
             self.poll.unregister(fd)
 
 
-def start(control: str, parent: str, scratch: str, rung: str, limit: str) -> None:
+def start(control: str, parent: str, scratch: str, rung: str, limit: str, examine: str) -> None:
     """Serve, with the arguments of a command line: those of `main`, the first of which is a descriptor."""
     os.set_inheritable(int(control), False)
-    main(socket.socket(fileno=int(control)), int(parent), scratch, int(rung), int(limit))
+    main(socket.socket(fileno=int(control)), int(parent), scratch, int(rung), int(limit), examine=examine == "1")
