@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -218,6 +219,16 @@ class ExportError(BuildError):
     """A result that could not be written or sent where it was meant to go."""
 
     kind = "export error"
+
+
+def unwritable(what: object, error: OSError) -> ExportError:
+    """Return the error that a file or directory `what` cannot be written."""
+    hint = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Free some space, or write to another disk."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "Write to a directory that is yours."
+    return ExportError(f"{what} cannot be written: {error.strerror or error}.", hint=hint)
 
 
 class StoreError(BuildError):

@@ -13,7 +13,7 @@ import msgspec
 from ..builders import embedded_builder
 from ..builders.embedded.pins import Unlocked
 from ..cancel import Cancel
-from ..errors import ExportError
+from ..errors import unwritable
 from ..llb.sourcepolicy import Constraint, Rule, Selector, SourcePolicy
 from ..request.lockfile import lock_path
 from ..request.options import BuildOptions
@@ -54,7 +54,7 @@ def lock(options: BuildOptions, progress: Progress | None = None, cancel: Cancel
     try:
         path.write_bytes(_encode(written))
     except OSError as error:
-        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(path, error) from error
     return written
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from ..builders import Builder, choose
 from ..cancel import Cancel
-from ..errors import BuildError, ContextError, ExportError, Interrupted, RunError, UnsupportedError
+from ..errors import BuildError, ContextError, ExportError, Interrupted, RunError, UnsupportedError, unwritable
 from ..portable import kind_of, user_path
 from ..request.options import BuildOptions, Context
 from ..request.outputs import Output
@@ -309,4 +309,4 @@ def _write_files(options: BuildOptions, result: BuildResult) -> None:
             try:
                 user_path(name).write_bytes(data)
             except OSError as error:
-                raise ExportError(f"{flag} {name} cannot be written: {error.strerror or error}.") from error
+                raise unwritable(f"{flag} {name}", error) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ExportError
+from ..errors import unwritable
 from ..exporters import ExportContext
 from ..exporters.assemble import pack
 from ..exporters.attributes import Values
@@ -183,7 +183,7 @@ def _write_layout(cache: _Cache, values: Values, context: ExportContext) -> None
                     file.write(data)
         name_entries(path, cache.root, [("", values["tag"])])
     except OSError as error:
-        raise ExportError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(error.filename or path, error) from error
 
 
 def _documents(cache: _Cache) -> list[tuple[str, Descriptor, bytes]]:

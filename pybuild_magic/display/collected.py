@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..store.collector import Collected
 from ..store.policy import COMPRESSED, DIRECTORY, MOUNT, RECORD, TAR
 from . import in_kernel
@@ -19,13 +21,18 @@ _waiting: list[str] = []
 
 def collected_line(done: Collected) -> str:
     """Return a line about the freed space, and the present size of the store."""
+    size = size_line(done.remaining, done.limit)
     if not done.freed:
-        return f"There is nothing to collect: the store takes {human_bytes(done.remaining)}."
+        return f"There is nothing to collect: the store takes {size}."
     parts = [plural(done.counts[kind], noun) for kind, noun in _NOUNS.items() if done.counts.get(kind)]
-    size = f"{human_bytes(done.remaining)} of {human_bytes(done.limit)}"
-    if done.remaining > done.limit:
-        size = f"{human_bytes(done.remaining)}, because named images and data in use are kept"
     return f"Collected {human_bytes(done.freed)} of the store ({', '.join(parts)}); it now takes {size}."
+
+
+def size_line(size: int, limit: int) -> str:
+    """Return the size of the store with its limit, or with the reason why it exceeds that."""
+    if size > limit:
+        return f"{human_bytes(size)}, because named images and data in use are kept"
+    return f"{human_bytes(size)} of {human_bytes(limit)}" if limit < sys.maxsize else human_bytes(size)
 
 
 def tell(done: Collected) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ExportError
+from ..errors import unwritable
 from ..portable import user_path
 from ..request.flags import parse_flags
 from ..request.table import OPTIONS
@@ -53,5 +53,5 @@ class Frozen(msgspec.Struct, frozen=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
         except OSError as error:
-            raise ExportError(f"{root} cannot be written: {error.strerror or error}.") from None
+            raise unwritable(root, error) from None
         return root

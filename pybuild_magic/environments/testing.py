@@ -19,7 +19,7 @@ import msgspec
 from ..builders import embedded_builder
 from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds
-from ..errors import ExportError, UnsupportedError, UsageError
+from ..errors import UnsupportedError, UsageError, unwritable
 from ..kernels.spec import InstalledKernel, install
 from ..portable import kind_of, user_path
 from ..run import RunOptions, find_image
@@ -180,7 +180,7 @@ def _check_writable(path: Path) -> None:
         with path.open("ab"):
             pass
     except OSError as error:
-        raise ExportError(f"--junit {path} cannot be written: {error.strerror or error}.") from None
+        raise unwritable(f"--junit {path}", error) from None
 
 
 def _name_of(image: Any) -> str:

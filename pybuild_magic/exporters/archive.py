@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ..errors import ExportError, UsageError
+from ..errors import ExportError, UsageError, unwritable
 from ..golang.json import dumps
 from ..oci.descriptor import CONTAINERD_NAME, CREATED, REF_NAME, Descriptor
 from ..oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutWriter, blob_path
@@ -139,7 +139,7 @@ def _write_directory(image: AssembledImage, files: dict[str, bytes], context: Ex
             files = {**files, INDEX_FILE: _merged((path / INDEX_FILE).read_bytes(), files[INDEX_FILE])}
         writer.finish(files)
     except OSError as error:
-        raise ExportError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(error.filename or path, error) from error
 
 
 def documents(entries: Sequence[Descriptor], entries_of_docker: Sequence[dict[str, Any]]) -> dict[str, bytes]:

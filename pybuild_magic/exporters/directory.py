@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..cancel import Cancel
-from ..errors import ExportError
+from ..errors import ExportError, unwritable
 from ..portable import HAS_DIR_FD, at, pread
 from ..removal import chmod_in, remove_in
 from ..store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
@@ -107,7 +107,7 @@ class DirectoryWriter:
                 self._leave()
         except OSError as error:
             where = os.path.join(self._root, path) if path else self._root  # noqa: PTH118 - may be undecodable
-            raise ExportError(f"{_shown(where)} cannot be written: {error.strerror or error}.") from error
+            raise unwritable(_shown(where), error) from error
         finally:
             for folder in self._stack:
                 if folder.fd is not None:

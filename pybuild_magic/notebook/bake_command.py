@@ -17,7 +17,7 @@ from ..bake.targets import Variable
 from ..cancel import Cancel
 from ..display import open_progress
 from ..display.table import Document, Table
-from ..errors import ExportError, UsageError
+from ..errors import UsageError, unwritable
 from ..portable import user_path
 from ..request.calls import exit_code
 from ..request.flags import Flag, Kind, ParsedFlags
@@ -259,7 +259,7 @@ def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> N
         try:
             user_path(name).write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
         except OSError as error:
-            raise ExportError(f"--metadata-file {name} cannot be written: {error.strerror or error}.") from error
+            raise unwritable(f"--metadata-file {name}", error) from error
 
 
 def _answers(bake_plan: BakePlan, results: Mapping[str, BuildResult], called: Mapping[str, str], call: Call) -> Any:

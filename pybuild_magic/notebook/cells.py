@@ -10,7 +10,7 @@ from typing import Any
 
 from ..display.table import Document
 from ..display.words import human_bytes
-from ..errors import BuildError, ContextError, ExportError, UsageError
+from ..errors import BuildError, ContextError, ExportError, UsageError, unwritable
 from ..portable import kind_of, user_path
 from ..request.flags import Flag, Kind, ParsedFlags
 from ..store import compression_of
@@ -43,7 +43,7 @@ def export_cell(flags: ParsedFlags) -> Document:
     try:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise unwritable(path, error) from None
     return Document((("", f"Saved {path}"),))
 
 

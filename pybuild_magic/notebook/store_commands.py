@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..builders import EMBEDDED, Builder, choose, embedded_builder
-from ..display.collected import collected_line
+from ..display.collected import collected_line, size_line
 from ..display.table import Document, Groups, Table
 from ..display.words import USAGES, clipped, human_bytes, moment, plural, seconds, short_digest, shorten
 from ..errors import UsageError
@@ -153,7 +153,7 @@ def _planned(plan: CollectionPlan) -> Table:
     )
     note = f"Would free {human_bytes(plan.freed)} of {human_bytes(plan.total)}."
     if not rows:
-        note = f"Nothing would be removed: the store takes {human_bytes(plan.total)}."
+        note = f"Nothing would be removed: the store takes {size_line(plan.total, plan.limit)}."
     return Table(("KIND", "ID", "SIZE", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
 
 

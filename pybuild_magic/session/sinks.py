@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ExportError
+from ..errors import ExportError, unwritable
 from ..portable import at, user_path
 
 
@@ -49,7 +49,7 @@ class FileSink:
                     Path(name).unlink()
                 raise
         except OSError as error:
-            raise ExportError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+            raise unwritable(self.path, error) from error
 
 
 class DirSink:

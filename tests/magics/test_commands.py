@@ -94,6 +94,8 @@ def test_the_store_is_collected_as_far_as_its_limit(
         assert "COPY <<EOF /unnamed.txt" in " ".join(column(planned, "DESCRIPTION"))
         assert "Would free" in planned.note
         assert "cached result" in repr(built.run("%build gc"))
+        kept = "because named images and data in use are kept."
+        assert kept in repr(built.run("%build gc")) and kept in built.run("%build gc --dry-run").note
         assert "COPY <<EOF /unnamed.txt" not in " ".join(column(built.run("%build du"), "DESCRIPTION"))
         assert "team/hello:1" in column(built.run("%build images"), "NAME")
         built.run('%config BuildMagics.keep_storage = "off"')

@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from ....errors import BuildError, ExportError
+from ....errors import BuildError, unwritable
 from ....net.grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, UNAVAILABLE, GrpcError
 from ....net.grpc.stream import Call, prefixed
 from ....oci.blobs import Blobs
@@ -40,7 +40,7 @@ class WritableLayout:
         try:
             (path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
+            raise unwritable(path, error) from error
         self._ingests: dict[str, Ingest] = {}
         self._writing: set[str] = set()
         self._lock = threading.Lock()
