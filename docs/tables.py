@@ -16,7 +16,7 @@ from pybuild_magic.environments.repository.opening import FLAGS as REPOSITORY_FL
 from pybuild_magic.notebook.command import Command, Syntax
 from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.magics import BuildMagics
-from pybuild_magic.request.flags import Flag, Kind
+from pybuild_magic.request.flags import Flag, Kind, taken
 from pybuild_magic.request.outputs import EXPORTERS
 from pybuild_magic.request.table import OPTIONS
 
@@ -42,7 +42,7 @@ def flags(known: Iterable[Flag]) -> str:
     def name(flag: Flag) -> str:
         return (f"`-{flag.short}` " if flag.short else "") + code(f"--{flag.name} {flag.metavar}".strip())
 
-    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in known))
+    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in taken(known)))
 
 
 def exporter_sections() -> str:
@@ -110,11 +110,23 @@ def supported_attributes() -> str:
     return table("exporter", "attribute", "embedded", "BuildKit", "what differs", rows=rows)
 
 
+def refused_flags() -> str:
+    """Return a table of the flags of `docker run` and `docker exec` that are refused, and what to do instead."""
+    rows = (
+        (code(f"{command} --{flag.name}"), f"{flag.doc}.", flag.instead)
+        for command in ("run", "exec")
+        for flag in COMMANDS[command].flags
+        if flag.refused
+    )
+    return table("flag", "why", "instead", rows=rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "build-flags": lambda: flags(flag for flag in OPTIONS if not flag.notebook),
     "notebook-flags": lambda: flags(flag for flag in OPTIONS if flag.notebook),
     "exporters": exporter_sections,
     "commands": commands,
+    "refused-flags": refused_flags,
     "supported-flags": supported_flags,
     "supported-attributes": supported_attributes,
     "repository-flags": lambda: flags(REPOSITORY_FLAGS),

@@ -14,9 +14,10 @@ from ..errors import BuildError, UsageError
 from ..request.flags import MisreadError
 from ..run import Container, RunOptions, find_image, options_from, start_with
 from ..run.background import NotStartedError, find_run
+from ..run.flags import EXEC_FLAGS
 from ..run.image import is_failed_step
-from ..run.options import EXEC_FLAGS, WorkdirError
 from ..run.result import code_of_outcome
+from ..run.values import WorkdirError
 from .messages import tell
 
 NOT_STARTED = 125

@@ -11,7 +11,7 @@ import msgspec
 from ..errors import UsageError
 from ..request.flags import Flag, Kind, ParsedFlags
 from ..request.rows import Parse, Row, RowInput, defaults_of, last_word, read_fields, row
-from ..run.options import FLAGS as RUN_FLAGS
+from ..run.flags import ROWS as RUN_FLAGS
 from ..run.options import RunOptions, options_of_flags
 
 LOCKS = ("requirements.txt", "pylock.toml")

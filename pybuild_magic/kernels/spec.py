@@ -40,6 +40,10 @@ NOT_OF_KERNELS = (
     "init",
     "entrypoint",
     "pull",
+    "attach",
+    "cidfile",
+    "labels",
+    "label_files",
 )
 """Fields of a run's options that do not apply to kernels."""
 

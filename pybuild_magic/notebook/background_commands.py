@@ -9,7 +9,9 @@ from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds, shorten
 from ..errors import UsageError
 from ..request.flags import Flag, Kind, MisreadError, ParsedFlags
-from ..run.options import EXEC_FLAGS, options_of_flags, parse_signal
+from ..run.flags import EXEC_FLAGS
+from ..run.options import options_of_flags
+from ..run.values import parse_signal
 from .command import command
 
 _LISTED = "%build ps lists them."

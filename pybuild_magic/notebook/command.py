@@ -10,7 +10,7 @@ import msgspec
 
 from ..display.table import Document
 from ..errors import UsageError, nearest
-from ..request.flags import Flag, Kind, ParsedFlags, flag_lines, parse_flags, shown_flag
+from ..request.flags import Flag, Kind, ParsedFlags, flag_lines, parse_flags, shown_flag, taken
 
 Answer = Callable[[ParsedFlags], Any]
 
@@ -37,7 +37,7 @@ class Syntax(msgspec.Struct, frozen=True, kw_only=True):
         """The flags and arguments in the form of a line of help; too many flags become `[FLAGS]`."""
         if self.words and not self.arguments:
             return " | ".join(f"{word} {own.arguments}".rstrip() for word, own in self.words.items())
-        flags = " ".join(f"[{shown_flag(flag)}]" for flag in self.flags)
+        flags = " ".join(f"[{shown_flag(flag)}]" for flag in taken(self.flags))
         return f"{flags if len(flags) < 32 else '[FLAGS]'} {self.arguments}".strip()
 
     def parse(self, words: Sequence[str], command: str) -> ParsedFlags:

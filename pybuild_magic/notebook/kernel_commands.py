@@ -9,7 +9,7 @@ from ..display.table import Document, Table
 from ..errors import BuildError, UsageError
 from ..kernels.spec import NOT_OF_KERNELS
 from ..request.flags import Flag, Kind, ParsedFlags
-from ..run.options import FLAGS as RUN_FLAGS
+from ..run.flags import ROWS as RUN_FLAGS
 from ..run.options import options_of_flags
 from .command import command
 

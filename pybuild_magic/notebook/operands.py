@@ -9,7 +9,7 @@ from ..editor.images import image_names
 from ..editor.line import PLATFORMS, builder_names, files_here
 from ..editor.offer import NOTHING, Offer, offer
 from ..errors import FAILED, BuildError
-from ..request.flags import Flag, Kind, by_word
+from ..request.flags import Flag, Kind, by_word, taken
 from ..request.table import OPTIONS
 from .command import Syntax
 from .commands import COMMANDS
@@ -60,7 +60,7 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
         known = next((flag for flag in syntax.flags if f"--{flag.name}" == name), None)
         if equals:
             return _value(known, value) if known else NOTHING
-        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in syntax.flags])
+        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in taken(syntax.flags)])
     kinds = ("kernel",) if words[0] == "kernel" and "remove" in used else syntax.names
     own = [(name, "command", "") for name in syntax.words] if not arguments else []
     return _offered(word, kinds, own, text)

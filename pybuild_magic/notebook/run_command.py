@@ -12,7 +12,8 @@ from ..errors import UsageError
 from ..portable import split_words
 from ..request.flags import ParsedFlags
 from ..run import BackgroundRun, RunOptions, RunResult, run_with, start_with
-from ..run.options import FLAGS, input_of, options_of_flags
+from ..run.flags import FLAGS
+from ..run.options import input_of, options_of_flags
 from .command import command
 
 _VARIABLE = re.compile(r"(?<!\S)\$([A-Za-z_]\w*)(?!\S)")

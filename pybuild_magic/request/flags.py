@@ -33,11 +33,20 @@ class Flag(msgspec.Struct, frozen=True):
     doc: str
     short: str = ""
     choices: tuple[str, ...] = ()
+    refused: str = ""
+    """Why a flag of docker's is not taken, to follow its name; neither help nor completion shows such a flag."""
+    instead: str = ""
+    """What to do instead, as a hint."""
+    same: tuple[str, ...] = ()
+    """The values with which it is taken all the same, since they ask for what holds anyway."""
 
     def check(self, value: str, spelling: str) -> None:
         """Raise `UsageError` naming `spelling` for a value that the flag does not take."""
         if self.kind is Kind.BOOL:
-            truth(value, spelling, MisreadError)
+            value = str(truth(value, spelling, MisreadError)).lower()
+        if self.refused and value not in self.same:
+            shown = spelling if self.kind is Kind.BOOL else f"{spelling} {value}"
+            raise UsageError(f"{shown} {self.refused}.", hint=self.instead)
         if self.choices and value not in self.choices:
             suggestion = nearest(value, self.choices)
             raise UsageError(
@@ -81,6 +90,11 @@ class ParsedFlags(msgspec.Struct):
         return self.values.get(name, [])
 
 
+def taken(flags: Iterable[F]) -> list[F]:
+    """Return the flags without those that are refused."""
+    return [flag for flag in flags if not flag.refused]
+
+
 def shown_flag(flag: Flag) -> str:
     """Return a flag as the line of a command shows it: by its shorter name, with the shape of its value."""
     return f"{f'-{flag.short}' if flag.short else f'--{flag.name}'} {flag.metavar}".rstrip()
@@ -89,7 +103,7 @@ def shown_flag(flag: Flag) -> str:
 def flag_lines(flags: Sequence[Flag]) -> list[str]:
     """Return the lines of help for flags, each with its meaning beside it, or below it where there is no room."""
     lines: list[str] = []
-    for flag in flags:
+    for flag in taken(flags):
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
         lines += beside(f"  {names} {flag.metavar}", flag.doc)
     return lines
@@ -119,7 +133,7 @@ def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = Tru
             name, equals, value = word[2:].partition("=")
             flag = by_name.get(name)
             if flag is None:
-                raise MisreadError(f"Unknown flag --{name}.", hint=_known(name, list(by_name)))
+                raise MisreadError(f"Unknown flag --{name}.", hint=_known(name, [flag.name for flag in taken(table)]))
             _take(parsed, flag, f"--{name}", value if equals else None, words)
         elif word.startswith("-") and len(word) > 1:
             _take_short(parsed, by_short, word[1:], words)
@@ -149,7 +163,7 @@ def _take_short(parsed: ParsedFlags, by_short: dict[str, Flag], letters: str, wo
     while letters:
         flag = by_short.get(letters[0])
         if flag is None:
-            known = ", ".join(f"-{short}" for short in by_short)
+            known = ", ".join(f"-{flag.short}" for flag in taken(by_short.values()))
             hint = f"The short flags are {known}." if known else "It takes no short flags."
             raise MisreadError(f"Unknown flag -{letters[0]}.", hint=hint)
         rest = letters[1:]

@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .container import Container, Show, run, run_with
+from .flags import FLAGS
 from .image import RunImage, find_image
-from .options import FLAGS, RunOptions, options_from
+from .options import RunOptions, options_from
 from .result import RunResult
 
 if TYPE_CHECKING:

@@ -26,10 +26,11 @@ from ..untrusted.printable import visible
 from . import door
 from .container import Show, command_of
 from .host import HostRequest, StartReport
+from .identity import new_identity, write_identity
 from .image import find_image
 from .log import Piece, read_log
-from .options import RunOptions, environment, options_of
-from .records import Record, find_record, new_record, records, this_process
+from .options import RunOptions, all_labels, environment, options_of
+from .records import Record, RunInfo, find_record, new_record, records, this_process
 from .result import Captured, RunResult, code_of
 
 _TICK = 0.1
@@ -134,9 +135,14 @@ def start_with(
         image = find_image(ref, options.platform, pull=options.pull)
         words = command_of(image, command, options, script)
         owner = this_process() if owned and not options.detach_from_kernel else None
-        record, lock = new_record(options.name, image.name, words, owner)
+        labels = all_labels(options, image.config.config.labels)
+        info = RunInfo(new_identity(), options.name, image.name, words, time.time(), owner, labels=labels)
+        record, lock = new_record(info)
         try:
-            resolved = msgspec.structs.replace(options, env=environment(options, ()), env_files=())
+            write_identity(options.cidfile, info.id)
+            resolved = msgspec.structs.replace(
+                options, env=environment(options, ()), env_files=(), label_files=(), cidfile=""
+            )
             request = msgspec.msgpack.encode(HostRequest(image, command, resolved, script))
             answer = _host(record, lock, request, is_watched=owner is not None)
         except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import queue
 import socket
 import threading
@@ -19,15 +18,18 @@ from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, Output, RunOutcome, RunSpec, SandboxMount
 from ..builders.embedded.sandbox.limits import Limits
 from ..builders.embedded.sandbox.spec import ContainerEdits
+from ..builders.embedded.sandbox.users import resolve_groups
 from ..cancel import Cancel
 from ..errors import Interrupted, UsageError
 from ..llb.ops import MountType, NetMode
 from ..oci.config import DEFAULT_PATH_UNIX, History
 from ..store import resolve
+from .identity import new_identity, write_identity
 from .image import RunImage, find_image
-from .options import RunOptions, environment, options_of, parse_signal
+from .options import RunOptions, all_labels, environment, options_of
 from .result import Captured, RunResult, code_of_outcome
-from .systemfiles import system_files
+from .systemfiles import RESOLV_CONF, resolv_conf, system_files
+from .values import parse_signal
 from .volumes import Volume, distinct, to_mounts
 
 if TYPE_CHECKING:
@@ -55,10 +57,12 @@ class Container:
         command: tuple[str, ...] = (),
         options: RunOptions | None = None,
         script: str | None = None,
+        identity: str = "",
     ) -> None:
         self.image = image
         self.options = options or RunOptions()
-        self.id = os.urandom(32).hex()
+        self.id = identity or new_identity()
+        all_labels(self.options, {})  # only `%build ps` shows them, but their file may be wrong
         self.script = script if script is not None and script.startswith("#!") else None
         """A script with a `#!` line, which becomes a file in the sandbox."""
         self.command = command_of(image, command, self.options, script)
@@ -79,8 +83,7 @@ class Container:
                 from .named import held_volumes
 
                 places = stack.enter_context(held_volumes(names))
-            if step is None:
-                extra = (*stack.enter_context(self._system_files()), *extra)
+            extra = (*stack.enter_context(self._system_files()), *extra)
             spec = self._spec(terminal, places, extra)
             if step is not None:
                 spec = self._on_step(stack.enter_context(embedded_builder().failed.opened(step, cancel)), spec)
@@ -100,14 +103,27 @@ class Container:
         `note` is called with the specification before the process starts.
         """
         sandbox = embedded_builder().sandbox
+        write_identity(self.options.cidfile, self.id)
         with self.opened(cancel, terminal) as spec:
             if note is not None:
                 note(spec)
-            outcome = sandbox.run(spec, on_output, cancel, hold)
+            outcome = sandbox.run(spec, self._attached(on_output), cancel, hold)
         if self.options.diff or self.options.commit:
             return outcome, keep(self, outcome, cancel)
         sandbox.discard(outcome)
         return outcome, None
+
+    def _attached(self, on_output: Output) -> Output:
+        """Return the function for the output, without that of streams that are not wanted."""
+        if not self.options.attach:
+            return on_output
+        wanted = [number for number, name in ((1, "stdout"), (2, "stderr")) if name in self.options.attach]
+
+        def pass_on(stream: int, data: bytes) -> None:
+            if stream in wanted:
+                on_output(stream, data)
+
+        return pass_on
 
     def _on_step(self, step_spec: RunSpec, spec: RunSpec) -> RunSpec:
         """Return the specification of a failed step, `step_spec`, with that of the options, `spec`, applied on top."""
@@ -157,13 +173,17 @@ class Container:
             insecure=options.privileged,
             readonly_root=options.read_only,
             hooks=edits.hooks,
-            groups=edits.groups,
+            groups=(*edits.groups, *self._groups()),
             capabilities=_capabilities(options),
             root_cwd=True,
             init=options.init,
-            limits=Limits(options.memory, options.cpus, options.pids_limit),
+            limits=_limits(options),
             terminal=(terminal or (24, 80)) if options.tty else None,
         )
+
+    def _groups(self) -> tuple[int, ...]:
+        names = self.options.group_add
+        return resolve_groups(embedded_builder().store.tree(self.image.snapshot), names) if names else ()
 
     def _volumes(self, volumes: Iterable[Volume], mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
         """Return mounts for the volumes that end with the process: the image's VOLUMEs, and those without a source.
@@ -193,12 +213,15 @@ class Container:
     @contextmanager
     def _system_files(self) -> Generator[list[SandboxMount]]:
         """Yield mounts for the files of /etc that the process gets, unless one of its volumes is there."""
+        if self.image.step is not None and not self._has_dns:  # the step's own are as they were
+            yield []
+            return
         builder, options = embedded_builder(), self.options
         taken = {volume.target for volume in options.volumes}
         place = builder.store.rootfs.workdir()
         try:
             mounts: list[SandboxMount] = []
-            for path, data in system_files(self.hostname, options.network, options.add_hosts).items():
+            for path, data in self._texts().items():
                 if path not in taken:
                     file = place / path.rpartition("/")[2]
                     file.write_bytes(data)
@@ -207,6 +230,17 @@ class Container:
             yield mounts
         finally:
             builder.sandbox.remove(place)
+
+    @property
+    def _has_dns(self) -> bool:
+        return bool(self.options.dns or self.options.dns_search or self.options.dns_options)
+
+    def _texts(self) -> dict[str, bytes]:
+        options = self.options
+        nameservers = resolv_conf(options.dns, options.dns_search, options.dns_options)
+        if self.image.step is not None:
+            return {RESOLV_CONF: nameservers}
+        return system_files(self.hostname, options.network, options.add_hosts, nameservers)
 
     def run(self, show: Show | None = None) -> RunResult:
         """Run the process to its end; `show` gets its output in this thread, as much as a display can take.
@@ -353,6 +387,21 @@ def command_of(
     if any("\0" in word for word in words):
         raise UsageError("A command cannot contain null bytes.")
     return words
+
+
+def _limits(options: RunOptions) -> Limits:
+    return Limits(
+        memory=options.memory,
+        cpus=options.cpus,
+        pids=options.pids_limit,
+        swap=options.memory_swap if options.memory else 0,
+        shares=options.cpu_shares,
+        period=options.cpu_period,
+        quota=options.cpu_quota,
+        cpuset_cpus=options.cpuset_cpus,
+        cpuset_mems=options.cpuset_mems,
+        parent=options.cgroup_parent,
+    )
 
 
 def _devices(options: RunOptions) -> ContainerEdits:

@@ -54,7 +54,7 @@ class Host:
     def __init__(self, record: Record, request: HostRequest, owner: int) -> None:
         self.record = record
         self.request = request
-        self.container = Container(request.image, request.command, request.options, request.script)
+        self.container = Container(request.image, request.command, request.options, request.script, record.info.id)
         self.owner = owner
         self.cancel = Cancel()
         self.open_input = os.pipe() if request.options.interactive else (-1, -1)

@@ -58,6 +58,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     ended: float = 0.0
     warnings: tuple[str, ...] = ()
     """Its limits, and what was asked for but does not hold."""
+    labels: dict[str, str] = {}
+    """Its labels, those of the image included."""
 
 
 class Record:
@@ -104,17 +106,19 @@ class Record:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | None) -> tuple[Record, int]:
+def new_record(info: RunInfo) -> tuple[Record, int]:
     """Make the record of a run, and lock it: the process that has the descriptor is the host.
 
-    If `name` is "", one is made from the image's name. Raises UsageError for an invalid name, or for the name of a run
-    that is still going.
+    If its name is "", one is made from the image's name. Raises UsageError for an invalid name, or for the name of a
+    run that is still going.
     """
+    name = info.name
     if name and not _NAME.fullmatch(name):
         raise UsageError(f"{visible(name)!r} cannot be the name of a run: use letters, digits, _, . and -.")
     with _names():
         known = {record.info.name: record for record in records()}
-        base = re.sub(r"[^A-Za-z0-9]+", "-", image.rpartition("/")[2].partition(":")[0].partition("@")[0]).strip("-")
+        image = info.image.rpartition("/")[2].partition(":")[0].partition("@")[0]
+        base = re.sub(r"[^A-Za-z0-9]+", "-", image).strip("-")
         number = 1
         while not name:
             name = f"{base or 'run'}-{number}" if f"{base or 'run'}-{number}" not in known else ""
@@ -123,10 +127,9 @@ def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | N
             if known[name].running:
                 raise UsageError(f"There is already a run {name}.", hint=f"%build stop {name} ends it.")
             known[name].remove()
-        identity = os.urandom(6).hex()
-        directory = _root() / identity
+        directory = _root() / info.id
         directory.mkdir(mode=0o700)
-        record = Record(directory, RunInfo(identity, name, image, command, time.time(), owner))
+        record = Record(directory, msgspec.structs.replace(info, name=name))
         record.write(record.info)
         return record, lock_file_waiting(directory / _LOCK)
 

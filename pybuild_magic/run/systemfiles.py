@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _HOSTS = Path("/etc/hosts")
-_RESOLV_CONF = Path("/etc/resolv.conf")
+RESOLV_CONF = "/etc/resolv.conf"
 _LOCAL = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -17,7 +17,7 @@ ff02::2\tip6-allrouters
 """
 
 
-def system_files(hostname: str, network: str, extra: Iterable[tuple[str, str]]) -> dict[str, bytes]:
+def system_files(hostname: str, network: str, extra: Iterable[tuple[str, str]], nameservers: bytes) -> dict[str, bytes]:
     """Return the contents by path. `extra` are (host name, IP) pairs; with the network `host`, the machine's are first.
 
     On docker's own networks, a container's address leads to its name; here the address is the machine's own.
@@ -31,8 +31,28 @@ def system_files(hostname: str, network: str, extra: Iterable[tuple[str, str]]) 
     return {
         "/etc/hostname": f"{hostname}\n".encode("utf-8", "surrogateescape"),
         "/etc/hosts": hosts + (b"" if hosts.endswith(b"\n") else b"\n") + text.encode("utf-8", "surrogateescape"),
-        "/etc/resolv.conf": _read(_RESOLV_CONF),
+        RESOLV_CONF: nameservers,
     }
+
+
+def resolv_conf(servers: Sequence[str], search: Sequence[str], options: Sequence[str]) -> bytes:
+    """Return the machine's /etc/resolv.conf, or one in which what is given takes the place of what that has."""
+    machine = _read(Path(RESOLV_CONF))
+    if not (servers or search or options):
+        return machine
+    words = [line.split() for line in machine.decode("utf-8", "surrogateescape").splitlines()]
+
+    def own(*keys: str) -> list[list[str]]:
+        return [line[1:] for line in words if line and line[0] in keys]
+
+    servers = servers or [line[0] for line in own("nameserver") if line]
+    search = search or [[], *own("search", "domain")][-1]
+    options = options or [word for line in own("options") for word in line]
+    lines = [f"nameserver {address}" for address in servers]
+    domains = [domain for domain in search if domain != "."]
+    lines += [f"search {' '.join(domains)}"] if domains else []
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 
@@ -17,7 +17,7 @@ from pybuild_magic.notebook.command import Syntax
 from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.completion import complete as complete_magic
 from pybuild_magic.notebook.operands import complete_command, flags_after
-from pybuild_magic.request.flags import Flag, Kind, MisreadError
+from pybuild_magic.request.flags import Flag, Kind, MisreadError, taken
 
 
 def lines(commands: Mapping[str, Syntax]) -> Iterator[tuple[tuple[str, ...], Syntax]]:
@@ -36,19 +36,20 @@ KNOWN: dict[str, Flag] = {
 } | {"nosuch": Flag("nosuch", Kind.BOOL, "", "")}
 
 
-def accepted(parse: Callable[[Sequence[str]], object]) -> set[str]:
-    """Return those flags of any command that a given command line accepts."""
+def accepted(syntax: Syntax) -> set[str]:
+    """Return those flags of any command that a given command line accepts, but for those that it knows to refuse."""
     names: set[str] = set()
+    refused = {flag.name for flag in syntax.flags if flag.refused}
     for name, flag in KNOWN.items():
         try:
-            parse([f"--{name}={'true' if flag.kind is Kind.BOOL else 'x'}"])
+            syntax.parse([f"--{name}={'true' if flag.kind is Kind.BOOL else 'x'}"], "")
         except MisreadError as error:
             if error.message == f"Unknown flag --{name}.":
                 continue
         except UsageError:
             pass  # about the value, or about missing arguments
         names.add(name)
-    return names
+    return names - refused
 
 
 def named(texts: Iterable[str]) -> set[str]:
@@ -61,9 +62,9 @@ def test_a_cell_completes_the_flags_that_a_command_accepts(words: tuple[str, ...
     offer = complete(text, len(text), {}, {name: command.about for name, command in COMMANDS.items()}, complete_command)
     syntax = CELLS[words]
     assert offer is not None
-    assert named(item.text for item in offer.items) == accepted(lambda rest: syntax.parse(rest, ""))
+    assert named(item.text for item in offer.items) == accepted(syntax)
     page = COMMANDS[words[0]]([*words[1:], "--help"])
-    assert {flag.name for flag in syntax.flags} <= named(re.findall(r"--[a-z-]+", repr(page)))
+    assert {flag.name for flag in taken(syntax.flags)} <= named(re.findall(r"--[a-z-]+", repr(page)))
 
 
 @pytest.mark.parametrize("words", CELLS, ids=" ".join)
@@ -98,23 +99,39 @@ def test_help_on_the_line_of_a_command(text: str, usage: str | None) -> None:
 
 @pytest.mark.parametrize("words", SHELLS, ids=" ".join)
 def test_a_shell_completes_the_flags_that_a_command_accepts(words: tuple[str, ...]) -> None:
-    assert named(candidates([*words, "--"], SYNTAXES)) == accepted(lambda rest: SHELLS[words].parse(rest, ""))
+    assert named(candidates([*words, "--"], SYNTAXES)) == accepted(SHELLS[words])
 
 
 def test_bake_completes_the_flags_that_it_accepts() -> None:
     text = "%bake --"
     offer = complete_magic(text, len(text), None)
-    assert named(item.text for item in offer["completions"]) == accepted(lambda rest: targets.parse(rest, "%bake"))
+    assert named(item.text for item in offer["completions"]) == accepted(targets)
 
 
 @pytest.mark.parametrize("words", CELLS, ids=" ".join)
 def test_a_flag_that_is_misspelt_is_told(words: tuple[str, ...]) -> None:
-    for flag in CELLS[words].flags:
+    for flag in taken(CELLS[words].flags):
         with pytest.raises(MisreadError, match=f"Unknown flag --{flag.name}x.") as caught:
             COMMANDS[words[0]]([*words[1:], f"--{flag.name}x"])
         assert caught.value.hint == f"Did you mean --{flag.name}?"
     with pytest.raises(MisreadError, match="Unknown flag --@@"):
         COMMANDS[words[0]]([*words[1:], "--@@"])
+
+
+REFUSED = [(words, flag) for words, syntax in CELLS.items() for flag in syntax.flags if flag.refused]
+
+
+@pytest.mark.parametrize(("words", "flag"), REFUSED, ids=lambda value: getattr(value, "name", None))
+def test_a_flag_of_docker_that_has_no_place_here_is_answered_with_the_reason(
+    words: tuple[str, ...], flag: Flag
+) -> None:
+    value = {"": "true", "true": "false", "false": "true"}[flag.same[-1]] if flag.kind is Kind.BOOL else "other"
+    with pytest.raises(UsageError, match=re.escape(f"--{flag.name}")) as caught:
+        COMMANDS[words[0]]([*words[1:], f"--{flag.name}={value}", "busybox", "true"])
+    assert (flag.refused in caught.value.message, caught.value.hint) == (True, flag.instead)
+    assert flag.instead
+    for same in filter(None, flag.same):
+        CELLS[words].parse([f"--{flag.name}={same}", "busybox", "true"], "")
 
 
 @pytest.mark.parametrize("syntax", [*CELLS.values(), *SHELLS.values()])

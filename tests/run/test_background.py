@@ -62,6 +62,24 @@ def test_it_is_begun_looked_at_entered_and_stopped() -> None:
     assert find_run("waiting").text == "begun\nbye\n"
 
 
+def test_it_has_an_id_and_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("# none\nFILE=1\nBOTH=file\nBARE\n")
+    going = start(
+        *("busybox", "sleep", "1000"),
+        cidfile=str(tmp_path / "id"),
+        label_files=[str(tmp_path / "labels")],
+        labels={"BOTH": "flag", "OWN": ""},
+        group_add="4321",
+    )
+    (record,) = list_runs()
+    assert record.info.labels == {"FILE": "1", "BOTH": "flag", "OWN": ""}
+    assert find_run((tmp_path / "id").read_text()).name == going.name
+    assert going.exec("sh", "-c", "hostname; id -G", user="7:8").text == f"{record.info.id[:12]}\n8 4321\n"
+    with pytest.raises(UsageError, match="exists already"):
+        start("busybox", "true", cidfile=str(tmp_path / "id"))
+    assert len(list_runs(ended=True)) == 1
+
+
 def test_what_is_done_beside_it_is_seen_by_both() -> None:
     going = start("busybox", "sh", "-c", "until test -e /made; do sleep 0.02; done; cat /made; exec sleep 1000")
     assert going.exec("sh", "-c", "echo here > /made; id -u; cat /proc/self/status | grep Seccomp:").text.startswith(

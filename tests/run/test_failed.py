@@ -50,6 +50,8 @@ def test_the_state_of_a_failed_step_is_opened_as_the_step_saw_it(tmp_path: Path)
     assert error.run("sh", "-c", LOOK).text == SEEN
     options, rest = options_from(["-e", "COLOR=red", "-u", "0", "-w", "/", "@failed"])
     assert run_with(rest[0], (), options, script="id -u; pwd; echo $COLOR").text == "0\n/\nred\n"
+    asked = run("@failed", "cat", "/etc/resolv.conf", dns="192.0.2.1", dns_search=".", dns_options="ndots:2")
+    assert asked.text == "nameserver 192.0.2.1\noptions ndots:2\n"
 
 
 def test_python_looks_into_a_failed_step(tmp_path: Path) -> None:

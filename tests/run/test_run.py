@@ -82,6 +82,19 @@ def test_ports_need_no_mapping() -> None:
         pybuild_magic.run.options_from(["-p", "80:80", "busybox"])
 
 
+def test_the_id_of_a_run_is_told_by_a_file_that_must_be_new(tmp_path: Path) -> None:
+    file = tmp_path / "id"
+    done = run("busybox", "hostname", cidfile=str(file))
+    assert (len(file.read_text()), file.read_text()[:12]) == (64, done.text.strip())
+    with pytest.raises(UsageError, match="exists already"):
+        run("busybox", "true", cidfile=str(file))
+    with pytest.raises(UsageError, match=r"cannot be written: No such file"):
+        run("busybox", "true", cidfile=str(tmp_path / "missing" / "id"))
+    with pytest.raises(SourceError):
+        run("missing.invalid/image", "true", pull="never", cidfile=str(tmp_path / "unwritten"))
+    assert not (tmp_path / "unwritten").exists()
+
+
 def test_a_terminal_has_a_size_and_a_name() -> None:
     done = run("busybox", "sh", "-c", "stty size; tty; ls /dev/console", tty=True)
     size, name, console = done.text.splitlines()

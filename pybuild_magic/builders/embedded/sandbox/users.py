@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ....store.tree import Tree, resolve
@@ -46,6 +48,22 @@ def resolve_user(tree: Tree, user: str, *, home: bool = True) -> User:
             uid, gid, groups = 0, 0, ()
     groups = groups if gid in groups else (gid, *groups)
     return User(uid, gid, groups, _home(_read(tree, PASSWD), uid)) if home else User(uid, gid, groups)
+
+
+def resolve_groups(tree: Tree, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of groups, given as names of the image or as numbers. Raises AccountError.
+
+    This follows moby/sys/user's GetAdditionalGroups: a number is also a name.
+    """
+    listed = list(accounts.groups(_read(tree, GROUP)))
+    found: list[int] = []
+    for name in names:
+        row = next((row for row in listed if name in (row.name, str(row.gid))), None)
+        gid = row.gid if row else number(name, LARGEST_ID)
+        if gid is None:
+            raise AccountError(f"unable to find group {name}: no matching entries in group file")
+        found.append(gid)
+    return tuple(found)
 
 
 def _home(passwd: bytes, uid: int) -> str:
