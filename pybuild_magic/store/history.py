@@ -10,6 +10,8 @@ from .database import Database
 
 KEEP_BUILDS = 500
 """How many builds are remembered."""
+_LONGEST = 1 << 18
+"""The most characters of a Dockerfile that are remembered."""
 
 _COLUMNS = "ref, name, created, completed, status, error, request, result, log"
 
@@ -28,16 +30,44 @@ class HistoryRecord(msgspec.Struct, frozen=True):
     """running, completed, error or canceled."""
     error: str = ""
     request: bytes = b"{}"
-    """The SolveRequest as JSON."""
+    """The SolveRequest as JSON; the embedded builder adds the text of the Dockerfile, see `request_of`."""
     result: bytes = b"{}"
     """The SolveResponse as JSON."""
     log: str = ""
     """Digest of the blob that holds the status stream, or ""."""
 
     @property
+    def dockerfile(self) -> str:
+        """The text of its Dockerfile; "" if that is not remembered."""
+        return msgspec.json.decode(self.request, type=_Asked).dockerfile
+
+    @property
+    def target(self) -> str:
+        """The stage that it built; "" for the last one."""
+        return msgspec.json.decode(self.request, type=_Asked).frontend_attrs.get("target", "")
+
+    @property
+    def image(self) -> str:
+        """The digest of the image that it made; "" if it made none."""
+        return msgspec.json.decode(self.result, type=dict[str, str]).get("containerimage.digest", "")
+
+    @property
     def duration(self) -> float | None:
         """Seconds from the start to the end; None if it has not ended."""
         return None if self.completed is None else self.completed - self.created
+
+
+class _Asked(msgspec.Struct, frozen=True, rename="pascal"):
+    """What is read of a request."""
+
+    dockerfile: str = ""
+    frontend_attrs: dict[str, str] = {}
+
+
+def request_of(request: msgspec.Struct, dockerfile: str = "") -> bytes:
+    """Return a SolveRequest as JSON, with the text of its Dockerfile."""
+    text = {"Dockerfile": dockerfile} if 0 < len(dockerfile) <= _LONGEST else {}
+    return msgspec.json.encode({**msgspec.to_builtins(request), **text})
 
 
 class History:

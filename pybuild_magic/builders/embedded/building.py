@@ -67,10 +67,10 @@ class Building:
         with self.store.lease(), Journal(self.store, request) as journal:
             reporter = Reporter(journal.tee(status))
             try:
-                response = self._build(request, session, reporter, cancel, exports, caches)
+                response = self._build(request, session, reporter, cancel, exports, caches, journal)
             except CacheLayersError as error:
                 caches.give_up(reporter, error)
-                response = self._build(request, session, reporter, cancel, exports, caches)
+                response = self._build(request, session, reporter, cancel, exports, caches, journal)
             journal.completed(response.exporter_response)
         return response
 
@@ -82,6 +82,7 @@ class Building:
         cancel: Cancel,
         exports: Sequence[tuple[ExporterEntry, Values]],
         caches: BuildCaches,
+        journal: Journal,
     ) -> SolveResponse:
         attests = parse_attests(request.frontend_attrs)
         limits = limits_of(request.frontend_attrs)
@@ -100,7 +101,9 @@ class Building:
             ) as solver:
                 imports = None if caches.given_up else CacheImports(request.cache.imports, reader, solver.import_from)
                 frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits, imports)
-                lowered = self._lower(frontends, frontends.definition())
+                definition = frontends.definition()
+                lowered = self._lower(frontends, definition)
+                journal.read(definition.text)
                 edges = [target.edge for target in lowered.targets]
                 solved = solver.solve(edges, whole=remote is None or bool(lowered.attestations))
                 build = AttestedBuild(request, resolver, solver, lowered, started, self.store, reporter, cancel)

@@ -13,6 +13,8 @@ from ...errors import Interrupted
 from ...request.solve_request import SolveRequest
 from ...status.messages import SolveStatus, StatusSink
 from ...store import HistoryRecord, Store
+from ...store.history import request_of
+from ...untrusted.redaction import redact
 
 MAX_LOG = 16 << 20
 """The most bytes kept of a build's log; later output is dropped, but the outcomes of the steps are kept."""
@@ -25,7 +27,8 @@ class Journal:
         self._store = store
         build_name = request.frontend_attrs.get("build-arg:BUILDKIT_BUILD_NAME")
         name = build_name or next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
-        self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request.redacted()))
+        self._record = HistoryRecord(request.ref, name, time.time(), request=request_of(request.redacted()))
+        self._request = request.redacted()
         self._lines: list[bytes] = []
         self._size = 0
         self._full = False
@@ -55,6 +58,11 @@ class Journal:
         with self._lock:
             self._lines.append(line)
             self._size += len(line)
+
+    def read(self, dockerfile: str) -> None:
+        """Record the text of the Dockerfile, without the credentials of URLs."""
+        text = redact(dockerfile).encode("utf-8", "replace").decode()
+        self._record = msgspec.structs.replace(self._record, request=request_of(self._request, text))
 
     def completed(self, response: dict[str, str]) -> None:
         """Record the response, which marks the build as completed."""
