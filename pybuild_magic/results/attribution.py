@@ -41,6 +41,8 @@ class Maker(msgspec.Struct, frozen=True):
     digest: str = ""
     line: int = 0
     keyword: str = ""
+    is_base: bool = False
+    """Whether the layer is certainly the base's: each step has its layer above."""
 
 
 class Attribution:
@@ -103,6 +105,9 @@ class Attribution:
             if made_by[position].partition(" ")[0].upper() != steps[key].keyword.upper():
                 break  # a layer without a step, or a step without a layer: the layers below cannot be attributed
             makers[position] = steps[key]
+        else:
+            below = max(0, len(made_by) - len(steps))
+            makers[:below] = [Maker(is_base=True)] * below
         return makers
 
     def base(self, places: Iterable[Place]) -> str:

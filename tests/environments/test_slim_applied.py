@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.slim.opening import slim
 from pybuild_magic.environments.slim.rules import RULES
 from pybuild_magic.environments.slim.savings import Saving
+from pybuild_magic.environments.slim.steps import cut
 from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.result import BuildResult
@@ -24,220 +23,7 @@ from tests.services import require
 from tests.services.baseimages import BaseImage
 
 from .index import LocalIndex
-
-MIB = 1 << 20
-SITE = "/srv/env/lib/python3.11/site-packages"
-PIP = "pip install --break-system-packages --no-cache-dir"
-NOISE = random.Random(14).randbytes(MIB)
-
-
-def made(*paths: str, size: int = 1) -> str:
-    """A command that makes files of so many mebibytes that no compression makes smaller."""
-    return " && ".join(
-        f"mkdir -p {path.rpartition('/')[0]}/ && dd if=/dev/urandom of={path} bs=1M count={size}" for path in paths
-    )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A Dockerfile, and the saving that is found in it."""
-
-    what: str
-    dockerfile: str
-    line: str
-    size: int = MIB
-    context: dict[str, bytes] = field(default_factory=dict)
-    rest: tuple[str, ...] = ()
-    """What else is found in it, and still is afterwards."""
-
-
-def step(command: str, what: str, line: str, size: int = MIB) -> Case:
-    """A case of one RUN: `STEP` in its line stands for the command."""
-    return Case(what, f"FROM busybox\nRUN {command}\n", line.replace("STEP", command), size)
-
-
-CASES: dict[str, Case] = {
-    "apt-lists": step(made("/var/lib/apt/lists/a"), "lists of apt-get", "RUN STEP && rm -rf /var/lib/apt/lists/*"),
-    "apt-cache": step(
-        made("/var/cache/apt/archives/a.deb"),
-        "cache of apt-get",
-        "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked STEP",
-    ),
-    "debconf": step(
-        made("/var/cache/debconf/templates.dat-old"),
-        "backups of debconf",
-        "RUN STEP && rm -f /var/cache/debconf/*-old",
-    ),
-    "logs": step(
-        made("/var/log/dpkg.log"), "logs of installations", "RUN STEP && find /var/log -type f -exec rm -f {} +"
-    ),
-    "pip-cache": step(
-        made("/root/.cache/pip/http/a"), "cache of pip", "RUN --mount=type=cache,target=/root/.cache/pip STEP"
-    ),
-    "pip-cache of a user": Case(
-        "cache of pip",
-        f"FROM busybox\nRUN mkdir -m 777 -p /home/jovyan\nUSER 1000\nRUN {made('/home/jovyan/.cache/pip/a')}\n",
-        f"RUN --mount=type=cache,target=/home/jovyan/.cache/pip,uid=1000 {made('/home/jovyan/.cache/pip/a')}",
-    ),
-    "uv-cache": step(made("/root/.cache/uv/a"), "cache of uv", "RUN --mount=type=cache,target=/root/.cache/uv STEP"),
-    "conda-cache": step(
-        made("/root/miniconda3/pkgs/a.conda"),
-        "packages of conda that are installed already",
-        "RUN STEP && rm -rf /root/miniconda3/pkgs",
-    ),
-    "npm-cache": step(
-        made("/root/.npm/_cacache/a", "/root/.cache/yarn/a"),
-        "cache of npm and yarn",
-        "RUN --mount=type=cache,target=/root/.cache/yarn --mount=type=cache,target=/root/.npm STEP",
-        2 * MIB,
-    ),
-    "other-cache": step(
-        made("/root/.cache/pre-commit/a"), "other caches", "RUN STEP && rm -rf /root/.cache/pre-commit/*"
-    ),
-    "temporary": step(
-        made("/tmp/a", "/var/tmp/b", size=2), "temporary files", "RUN STEP && rm -rf /tmp/* /var/tmp/*", 4 * MIB
-    ),
-    "git": step(made("/srv/app/.git/objects/pack/a"), "history of Git", "RUN STEP && rm -rf /srv/app/.git"),
-    "checkpoints": step(
-        made("/srv/.ipynb_checkpoints/a.ipynb"),
-        "checkpoints of notebooks",
-        "RUN STEP && find /srv -xdev -name .ipynb_checkpoints -prune -exec rm -rf {} +",
-    ),
-    "cuda": step(
-        made(f"{SITE}/nvidia/cublas/lib/libcublas.so.12"),
-        "CUDA, used by no package",
-        f"RUN STEP && rm -rf {SITE}/nvidia",
-    ),
-    "bytecode": step(
-        made(f"{SITE}/a/__pycache__/b.pyc", "/opt/c/__pycache__/d.pyc"),
-        "bytecode of Python",
-        f"RUN STEP && find /opt/c {SITE}/a -xdev -name __pycache__ -prune -exec rm -rf {{}} +",
-        2 * MIB,
-    ),
-    "tests": step(
-        made(f"{SITE}/pandas/tests/io/a.py", f"{SITE}/tornado/test/b.py", "/usr/lib/python3.11/test/c.py"),
-        "tests of packages",
-        f"RUN STEP && find {SITE}/pandas {SITE}/tornado /usr/lib/python3.11 "
-        "-xdev -type d '(' -name test -o -name tests -o -name idle_test ')' -prune -exec rm -rf {} +",
-        3 * MIB,
-    ),
-    "debug": step(
-        made("/usr/lib/debug/.build-id/ab/c.debug", "/srv/app/program.debug", "/srv/app/unit.dwo"),
-        "debug symbols",
-        "RUN STEP && find /srv/app /usr/lib "
-        "-xdev '(' -path /usr/lib/debug -o -name '*.dSYM' -o -name '*.debug' -o -name '*.dwo' ')' "
-        "-prune -exec rm -rf {} +",
-        3 * MIB,
-    ),
-    "static": step(
-        made("/usr/local/lib/liba.a", "/usr/local/lib/b.la"),
-        "static libraries",
-        "RUN STEP && find /usr/local/lib -xdev '(' -name '*.a' -o -name '*.la' ')' -exec rm -f {} +",
-        2 * MIB,
-    ),
-    "compilers": step(
-        made("/usr/include/a.h", "/usr/lib/gcc/x/cc1", f"{SITE}/result/r.bin"),
-        "compilers and headers",
-        "COPY --from=build /srv/env /srv/env",
-        2 * MIB,
-    ),
-    "documentation": step(
-        made("/usr/share/doc/a/README", "/usr/local/share/man/man1/b.1"),
-        "documentation",
-        "RUN STEP && rm -rf /usr/local/share/man /usr/share/doc",
-        2 * MIB,
-    ),
-    "translations": step(
-        made("/usr/share/locale/de/LC_MESSAGES/a.mo", f"{SITE}/app/locale/fr/LC_MESSAGES/b.mo"),
-        "translations",
-        f"RUN STEP && find {SITE}/app /usr/share "
-        "-xdev '(' -path '*/share/locale' -o -path '*/i18n/locales' -o -name LC_MESSAGES ')' "
-        "-prune -exec rm -rf {} +",
-        2 * MIB,
-    ),
-    "source-maps": step(
-        made(f"{SITE}/app/static/a.js.map"),
-        "source maps of web pages",
-        f"RUN STEP && find {SITE}/app/static -xdev '(' -name '*.js.map' -o -name '*.css.map' ')' -exec rm -f {{}} +",
-    ),
-    "a context's files": Case(
-        "history of Git",
-        "FROM busybox\nCOPY . /srv/app\n",
-        ".dockerignore: **/.git",
-        context={".git/objects/pack/a": NOISE, "app.py": b""},
-    ),
-    "a context's documentation": Case(
-        "documentation",
-        "FROM busybox\nCOPY rootfs /\n",
-        ".dockerignore: **/share/doc, **/share/man",
-        2 * MIB,
-        context={"rootfs/usr/share/doc/a": NOISE, "rootfs/usr/share/man/b": NOISE[::-1], "rootfs/etc/c": b""},
-    ),
-    "a stage's files": Case(
-        "bytecode of Python",
-        f"FROM busybox AS made\nRUN {made('/out/lib/__pycache__/a.pyc', '/out/lib/a.bin')}\n"
-        "FROM busybox\nCOPY --from=made /out /opt/env\n",
-        "In the stage that /out is copied from: find /out/lib -xdev -name __pycache__ -prune -exec rm -rf {} +",
-    ),
-    "files that a RUN makes and another removes": Case(
-        "files that a later step removes",
-        f"FROM busybox\nRUN {made('/scratch', '/kept')}\nRUN rm /scratch\n",
-        f"RUN {made('/scratch', '/kept')} && rm /scratch",
-    ),
-    "an archive that is copied, unpacked and removed": Case(
-        "files that a later step removes",
-        "FROM busybox\nCOPY data.bin /tmp/data.bin\nRUN cp /tmp/data.bin /data && rm /tmp/data.bin\n",
-        "RUN --mount=type=bind,source=data.bin,target=/tmp/data.bin cp /tmp/data.bin /data",
-        context={"data.bin": NOISE},
-    ),
-    "a file of a context that a RUN removes": Case(
-        "files that a later step removes",
-        "FROM busybox\nCOPY . /srv/app\nRUN rm -r /srv/app/data\n",
-        ".dockerignore: data",
-        context={"data/a.bin": NOISE, "app.py": b"", "data/b": b""},
-    ),
-    "steps of several commands": Case(
-        "files that a later step removes",
-        f"FROM busybox\nRUN mkdir /srv && cd /srv && {made('a')}\nRUN rm -f /srv/a; touch first || true; touch b\n",
-        f"RUN (mkdir /srv && cd /srv && {made('a')}) && {{ rm -f /srv/a; touch first || true; touch b; }}",
-    ),
-    "files that are written again": Case(
-        "files that a later step writes again",
-        f"FROM busybox\nRUN {made('/data')}\nRUN dd if=/dev/urandom of=/data bs=1M count=1\n",
-        f"RUN {made('/data')} && dd if=/dev/urandom of=/data bs=1M count=1",
-    ),
-    "another owner of what is copied": Case(
-        "files whose owner or mode a later step changes",
-        "FROM busybox\nCOPY data /srv/data\nRUN chown -R 1000:100 /srv/data\n",
-        "COPY --chown=1000:100 data /srv/data",
-        context={"data/a": NOISE},
-    ),
-    "another mode of what is copied": Case(
-        "files whose owner or mode a later step changes",
-        "FROM busybox\nCOPY data /srv/data\nRUN chmod 750 /srv/data/a\n",
-        "COPY --chmod=750 data /srv/data",
-        context={"data/a": NOISE},
-    ),
-    "another owner of what is made": Case(
-        "files whose owner or mode a later step changes",
-        f"FROM busybox\nRUN {made('/srv/data')}\nRUN chown 1000 /srv/data\n",
-        f"RUN {made('/srv/data')} && chown 1000 /srv/data",
-    ),
-    "a file twice in a layer": step(
-        f"{made('/srv/a')} && cp /srv/a /srv/copy", "duplicate files", "RUN STEP && ln -f /srv/a /srv/copy"
-    ),
-    "a file twice in two layers": Case(
-        "duplicate files",
-        f"FROM busybox\nRUN {made('/srv/a')}\nRUN cp /srv/a /srv/copy\n",
-        "RUN cp /srv/a /srv/copy && ln -sf /srv/a /srv/copy",
-    ),
-    "a file copied twice": Case(
-        "duplicate files",
-        "FROM busybox\nCOPY a /srv/a\nCOPY b /srv/b\n",
-        "RUN ln -s /srv/a/model.bin /srv/b/model.bin",
-        context={"a/model.bin": NOISE, "b/model.bin": NOISE, "b/app.py": b""},
-    ),
-}
+from .slim_cases import CASES, MIB, NOISE, PIP, Case, made
 
 
 @pytest.fixture(scope="session")
@@ -263,13 +49,20 @@ def applied(case: Case, saving: Saving) -> tuple[str, dict[str, bytes]]:
             text for text in dockerfile.splitlines() if not ("not needed then" in saving.note and "RUN rm" in text)
         ]
         return "\n".join(steps), {**case.context, ".dockerignore": patterns.replace(", ", "\n").encode()}
-    if stage := re.fullmatch("In the stage that .* is copied from: (.*)", line):
-        first, rest = dockerfile.split("\nFROM ", 1)
-        return f"{first} && {stage[1]}\nFROM {rest}", case.context
+    if stage := re.fullmatch(r"At the end of the stage \w+: (.*)", line):
+        return dockerfile.replace("\nFROM ", f"\n{stage[1]}\nFROM "), case.context
+    if stage := re.fullmatch(r"In a stage FROM (\w+), to copy from instead: (.*)", line):
+        copied = dockerfile.replace(f"--from={stage[1]}", "--from=stage")
+        return f"FROM {stage[1]} AS stage\n{stage[2]}\n{copied}", case.context
+    if stage := re.fullmatch("In a stage named build: (.*) and (.*); then (COPY .*)", line):
+        rest = stage[3].replace(" and RUN ", "\nRUN ")
+        return f"FROM busybox AS build\n{stage[1]}\n{stage[2]}\nFROM busybox\n{rest}\n", case.context
     if line.startswith("COPY --from=build"):
         return f"{dockerfile.replace('busybox', 'busybox AS build')}FROM busybox\n{line}\n", case.context
     if ignored := re.search("with (.*) in .dockerignore", saving.note):
         return f"{dockerfile}{line}\n", {**case.context, ".dockerignore": ignored[1].encode()}
+    if "<<" in dockerfile:
+        return f"FROM busybox\n{line}\n", case.context
     steps = dockerfile.splitlines()
     number = next(
         number
@@ -282,10 +75,17 @@ def applied(case: Case, saving: Saving) -> tuple[str, dict[str, bytes]]:
 
 def _is_part(text: str, line: str) -> bool:
     """Whether a step has become a part of another, or what it did is done by a flag."""
-    keyword, _, command = text.partition(" ")
+    keyword, command = text.partition(" ")[0], re.sub(r"^\w+ (?:--\S+ )*", "", text)
     if "--mount=type=bind" in line:
         return command.startswith("cp ")
     return keyword == "RUN" and (command in line or command.startswith(("chown", "chmod")))
+
+
+def contents(result: BuildResult) -> dict[str, tuple[str, int, int, int, int, str]]:
+    """What an image consists of, by path; its files have the size of their content, which is random."""
+    assert result.image is not None and result.image.contents is not None
+    tree = result.image.contents.tree(result.image.summary.manifests[0])
+    return {entry.path: (entry.type, entry.mode, entry.uid, entry.gid, entry.size, entry.link) for entry in tree.walk()}
 
 
 def built(name: str, dockerfile: str, context: dict[str, bytes]) -> BuildResult:
@@ -307,6 +107,8 @@ def stored_size(result: BuildResult) -> int:
 @pytest.mark.parametrize("name", CASES)
 def test_an_image_is_smaller_by_what_a_line_saves(name: str, store: None) -> None:
     case = CASES[name]
+    if "documented" in case.dockerfile:
+        built("documented", f"FROM busybox\nRUN {made('/usr/share/doc/a')}\n", {})
     result = built("before", case.dockerfile, case.context)
     found = slim("before")
     saving = next(row for row in found.rows if row.what == case.what)
@@ -316,6 +118,81 @@ def test_an_image_is_smaller_by_what_a_line_saves(name: str, store: None) -> Non
     after = built("after", *applied(case, saving))
     assert case.what not in [row.what for row in slim("after").rows]
     assert stored_size(result) - stored_size(after) == pytest.approx(case.size, abs=30_000)
+    before, rest = contents(result), contents(after)
+    rest = {path: entry for path, entry in rest.items() if not path.endswith(".dockerignore")}
+    assert set(rest) <= set(before)
+    # The finding names what is gone; a duplicate becomes a link.
+    gone = set(before) - set(rest)
+    changed = {path for path in rest if rest[path] != before[path]}
+    if case.what.startswith("files"):
+        assert not changed and (not gone or ".dockerignore" in saving.line)
+    else:
+        is_twice = case.what == "duplicate files"
+        assert len(changed) <= is_twice
+        assert is_twice or sum(before[path][4] for path in gone) == case.size
+
+
+A_B = made("/a/b")
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "line"),
+    [
+        (
+            f"RUN mkdir -m 777 /a && {A_B}\nUSER 1000\nRUN rm /a/b\n",
+            "In a single RUN: STEP, then RUN rm /a/b; mind USER 1000 between them",
+        ),
+        (
+            f"RUN {A_B}\nENV file=/a/b\nARG other\nRUN rm $file\n",
+            "In a single RUN: STEP, then RUN rm $file; mind ENV file=/a/b and 1 more between them",
+        ),
+        (
+            f"RUN {A_B}\nWORKDIR /a\nRUN rm b\n",
+            "In a single RUN: STEP, then RUN rm b; mind WORKDIR /a between them",
+        ),
+        (
+            f"RUN {A_B}\nRUN head -c 9 /a/b > /c\nRUN rm /a/b\n",
+            "In a single RUN: STEP, then RUN rm /a/b; mind RUN head -c 9 /a/b > /c between them",
+        ),
+        (
+            f'RUN {A_B}\nSHELL ["/bin/sh", "-ec"]\nRUN rm /a/b\n',
+            "In a single RUN: STEP, then RUN rm /a/b; mind SHELL [/bin/sh -ec] between them",
+        ),
+        (f"RUN {A_B}\nRUN --network=none rm /a/b\n", "In a single RUN: STEP, then RUN --network=none rm /a/b"),
+        (
+            f"RUN --mount=type=tmpfs,target=/c {A_B}\nRUN --mount=type=tmpfs,target=/c rm /a/b\n",
+            "In a single RUN: STEP, then RUN --mount=type=tmpfs,target=/c rm /a/b",
+        ),
+        (f"RUN set -u; {A_B}\nRUN rm /a/b $none\n", "In a single RUN: STEP, then RUN rm /a/b $none"),
+        (f"RUN {A_B} || exit 0\nRUN rm /a/b\n", "In a single RUN: STEP, then RUN rm /a/b"),
+        (f"RUN <<EOF\n{A_B}\nEOF\nRUN rm /a/b\n", "In a single RUN: STEP, then RUN rm /a/b"),
+    ],
+)
+def test_there_is_no_line_where_it_would_do_something_else(dockerfile: str, line: str, store: None) -> None:
+    built("before", f"FROM busybox\n{dockerfile}", {})
+    (saving,) = slim("before").rows
+    assert saving.line == line.replace("STEP", cut(dockerfile.partition("\n")[0]))
+
+
+def test_what_is_the_bases_is_told_of_the_base(store: None) -> None:
+    built("base", f"FROM busybox\nRUN {made('/tmp/a')}\n", {})
+    built("before", f"FROM base\nRUN {made('/tmp/b')}\n", {})
+    assert {saving.step: saving.line for saving in slim("before").rows} == {
+        f"RUN {made('/tmp/b')}": f"RUN {made('/tmp/b')} && rm -rf /tmp/*",
+        f"RUN {made('/tmp/a')}": "Use a FROM image without them: this layer is the base's",
+    }
+
+
+def test_of_a_build_that_the_store_has_forgotten_only_the_history_is_told(store: None) -> None:
+    built("before", CASES["a step with flags"].dockerfile, {})
+    assert "does not remember" not in repr(slim("before"))
+    history = embedded_builder().store.history
+    for record in history.list(500):
+        history.remove(record.ref)
+    (saving,) = slim("before").rows
+    assert saving.line == f"RUN {made('/tmp/a', '/mnt/b')} && rm -rf /tmp/*"
+    assert repr(slim("before")).endswith("keep those that yours have.")
+    assert "The store does not remember this build" in slim("before")._repr_html_()
 
 
 def test_a_line_of_several_commands_starts_and_fails_as_its_steps_do(store: None) -> None:
@@ -353,13 +230,12 @@ def test_what_apt_get_leaves_is_left_out_line_by_line(debian: None) -> None:
     command = "apt-get update && apt-get install --yes --no-install-recommends file libopenblas0-pthread"
     first = result = weighed("before", f"{start}RUN {command}\n")
     told: dict[str, int] = {}
-    # A history does not tell mounts, so the line that has one comes last.
+    # The line with the mount comes first: then the packages are downloaded only once more.
     while own := sorted(
-        (row for row in slim("before").rows if row.step.startswith("RUN apt-get")),
-        key=lambda row: "--mount" in row.line,
+        (row for row in slim("before").rows if "apt-get update" in row.step), key=lambda row: "--mount" not in row.line
     ):
         saving = own[0]
-        assert saving.what not in told
+        assert saving.what not in told, saving.line
         told[saving.what] = saving.size
         after = weighed("before", f"{start}{saving.line}\n")
         # A package takes with it what only it needs, and its row in the cache of apt-get.

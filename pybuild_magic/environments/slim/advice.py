@@ -1,6 +1,7 @@
 """The lines of a Dockerfile that leave files out: a changed version of the step that makes them.
 
-A later step cannot: the layer that has the files first keeps them.
+A later step cannot: the layer that has the files first keeps them. A line does what the steps did that it replaces;
+where none can be written, there are words instead.
 """
 
 from __future__ import annotations
@@ -8,100 +9,46 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from .owners import Given
 from .rules import Rule
+from .steps import Step, cut
 
-_LONGEST = 2000
-"""The most characters of a command that is repeated; nobody pastes a longer one."""
 _MOST = 8
 """The most directories in a command."""
-_BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
-_SHELL = re.compile(r"^RUN (?:\|\d+ .*?)?/(?:\S*/)?(?:ba|da|a|z|k)?sh (?:-\S+ |pipefail )*?-\w*c ", re.DOTALL)
-"""The build args of a RUN, and the shell that a SHELL instruction set."""
-_RUN = re.compile(r"RUN\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
-_COPY = re.compile(r"(COPY|ADD)\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
 _REMOVAL = re.compile(r"(?<![^\s&;|])(?:rm|rmdir|unlink)\s[^&;|]*")
 _NOTHING = re.compile(r"\s*&& true(?=\s*(?:$|&&|;))|^true(?:\s+(?:&&|;)\s*|$)")
 """A `true` in place of a removal, where the shell does the same without it."""
-_SCRIPT = re.compile(r"\n|(?:^|\s)#|(?<![&>])&\s*$|^\|\d+ |…$")
-"""What no other command can follow on its line, or be told to: a here-document, a comment, `&` or an exec form."""
 _LIST = re.compile(r";|\|\||(?<![&>])&(?![&>])")
-_ENDS = re.compile(r"(?<![\\;])\s*;?\s*$")
-_MOVES = re.compile(r"(?:^|[\s;&|({])(?:cd|pushd)\s")
+_MOVES = re.compile(
+    r"(?:^|[\s;&|({])(?:cd|pushd|export|umask|ulimit|trap|unset|alias)(?:\s|;|&|$)|(?:^|[;&|({]\s*)[A-Za-z_]\w*="
+)
+"""What a shell remembers for the commands after it."""
 _SETS = re.compile(r"(?:^|[\s;&|({])set\s")
 _PIP = re.compile(r"((?:\S*python[\d.]*\s+-m\s+)?\S*\bpip[\d.]*)\s+install\b")
+_APT = re.compile(r"\bapt(?:-get|itude)?\s")
 _NVIDIA = re.compile(r"((?:nvidia_\w+|triton|cupy_\w+|tensorrt\w*)-[^/]+)\.dist-info")
 _OF_BASE = "Use a FROM image without them: this layer is the base's"
 
 
-class Step(msgspec.Struct, frozen=True):
-    """An instruction of a history: RUN with its `command`, or COPY and ADD with `sources` and `dest`."""
+class Later(msgspec.Struct, frozen=True):
+    """A step above another, and the instructions between the two that matter for what it runs."""
 
-    text: str
-    command: str = ""
-    mounts: str = ""
-    sources: tuple[str, ...] = ()
-    dest: str = ""
-
-    @property
-    def is_script(self) -> bool:
-        """Whether no command can be appended to its own."""
-        return _SCRIPT.search(self.command) is not None
-
-    @property
-    def of_stage(self) -> bool:
-        """Whether it copies from a stage: a history does not tell --from, but few write `COPY /app` of a context."""
-        return bool(self.sources) and self.sources[0].startswith("/")
-
-    @property
-    def of_base(self) -> bool:
-        """Whether it is no instruction of a Dockerfile: that of a base which was imported."""
-        return not (self.command or self.sources)
-
-    def source(self, path: str) -> str:
-        """Return the place of a copied file in what it was copied from; "" if that cannot be told."""
-        dest = posixpath.normpath(self.dest)
-        if len(self.sources) != 1 or not dest.startswith("/"):
-            return ""
-        source = posixpath.normpath(self.sources[0])
-        if path == dest:
-            return source
-        inside = posixpath.join(dest, "")
-        return posixpath.normpath(posixpath.join(source, path.removeprefix(inside))) if path.startswith(inside) else ""
+    step: Step
+    gap: tuple[str, ...] = ()
 
 
-def short_step(created_by: str) -> str:
-    """Return an instruction in its Dockerfile form, on one line."""
-    return " ".join(_plain(created_by).split())
-
-
-def _plain(created_by: str) -> str:
-    text = _SHELL.sub("RUN ", _BUILDKIT.sub("", created_by))
-    if created_by.startswith(("RUN /bin/sh -c ", "/bin/sh -c ")) and "#(nop)" not in created_by:
-        text = f"RUN {text}"
-    return text.strip()
-
-
-def parse_step(created_by: str) -> Step:
-    """Return the parts of an instruction, of a history."""
-    plain = _plain(created_by)
-    text = " ".join(plain.split())
-    if run := _RUN.fullmatch(plain if re.search(r"[\n\"']", plain) else text):
-        return Step(text, cut(_ENDS.sub("", run[2]), _LONGEST), run[1])
-    copy = _COPY.fullmatch(text)
-    words = copy[3].split() if copy else []
-    if len(words) < 2 or words[0].startswith(("[", "<<", "file:", "dir:", "multi:")):
-        return Step(text)
-    return Step(text, sources=tuple(words[:-1]), dest=words[-1])
-
-
-def of_kind(rule: Rule, step: Step, places: Sequence[str], roots: Iterable[str], owner: int) -> str:
-    """Return the line that leaves out the files of a rule, which are in `places`, below `roots`."""
+def of_kind(
+    rule: Rule, step: Step, places: Sequence[str], roots: Iterable[str], owner: int, users: Sequence[Later] = ()
+) -> str:
+    """Return the line that leaves out the files of a rule in `places`, below `roots`, which `users` seem to need."""
     if rule.key == "compilers":
         return f"COPY --from=build {places[0]} {places[0]}"
+    if step.of_base:
+        return _OF_BASE
     places = places[:_MOST]
     if step.sources and not step.of_stage:
         return f".dockerignore: {rule.ignore or ', '.join(f'**/{_end(place)}' for place in places)}"
@@ -109,14 +56,21 @@ def of_kind(rule: Rule, step: Step, places: Sequence[str], roots: Iterable[str],
     shown = " ".join(f"{place}/*" if inside else place for place in places)
     removal = rule.remove.replace("{places}/*" if inside else "{places}", shown).replace("{root}", common(roots))
     if step.sources:
-        return f"In the stage that {step.sources[0]} is copied from: {_moved(removal, step)}"
-    if not step.command:
-        return _OF_BASE
+        return _in_stage(step, removal)
+    if users:
+        return _used(step, users, removal)
     if rule.mount:
         user = f",uid={owner}" if owner else ""
         caches = " ".join(f"--mount={rule.mount.replace('{place}', place)}{user}" for place in places)
-        return f"To this RUN: {caches}" if step.is_script else f"RUN {step.mounts}{caches} {step.command}"
+        return step.mounted(caches) or f"To this RUN: {caches}"
     return _then(step, removal)
+
+
+def uses(rule: Rule, places: Iterable[str], later: Step) -> bool:
+    """Return whether a later step seems to need the files of a rule."""
+    if rule.key == "apt-lists" and _APT.search(later.command):
+        return not re.search(r"\bapt(?:-get|itude)?\s+update\b", later.command)
+    return any(place in later.command for place in places)
 
 
 def of_cuda_wheels(step: Step, packages: Iterable[str]) -> str:
@@ -133,43 +87,48 @@ def of_cuda_wheels(step: Step, packages: Iterable[str]) -> str:
 
 def of_packages(step: Step, names: Sequence[str]) -> str:
     """Return the line that leaves out packages of Debian."""
-    if not step.command:
+    if step.of_base or not step.command:
         return _OF_BASE
     return _then(step, f"apt-get purge --yes --auto-remove {' '.join(names)}")
 
 
-def of_removed(step: Step, later: Step, places: Sequence[str], paths: Sequence[str]) -> str:
-    """Return the line without files that the step `later` removes."""
-    if step.command:
-        return _both(step, later) if later.command else _then(step, f"rm -rf {' '.join(places[:_MOST])}")
-    if not step.sources:
+def of_removed(step: Step, later: Later, places: Sequence[str], paths: Sequence[str]) -> str:
+    """Return the line without files that a later step removes."""
+    if step.of_base:
         return _OF_BASE
-    rest = "" if later.is_script else _without(later.command, paths[0])
+    if step.command:
+        if later.step.command:
+            return _both(step, later)
+        removal = f"rm -rf {' '.join(places[:_MOST])}"
+        return _used(step, [later], removal) if later.gap else _then(step, removal)
+    rest = "" if later.step.is_script else _without(later.step.command, paths[0])
     source = step.source(paths[0]) if len(paths) == 1 else ""
-    if source and rest:
-        of_stage = "from=STAGE," if step.of_stage else ""
-        return f"RUN --mount=type=bind,{of_stage}source={source},target={paths[0]} {rest}"
+    if source and rest and not any(between.startswith("RUN") for between in later.gap):
+        origin = f"from={step.origin or 'STAGE'}," if step.of_stage else ""
+        return f"RUN {later.step.flags}--mount=type=bind,{origin}source={source},target={paths[0]} {rest}"
     left_out = [step.source(path) or posixpath.basename(path) for path in paths[:_MOST]]
     if step.of_stage:
-        return f"In the stage that {step.sources[0]} is copied from: rm -rf {' '.join(left_out)}"
+        return _in_stage(step, f"rm -rf {' '.join(paths[:_MOST])}")
     return f".dockerignore: {', '.join(left_out)}"
 
 
-def of_replaced(step: Step, later: Step) -> str:
+def of_replaced(step: Step, later: Later) -> str:
     """Return the line that writes files only once."""
-    if step.command and later.command:
+    if step.of_base:
+        return _OF_BASE
+    if step.command and later.step.command:
         return _both(step, later)
-    dest = step.dest.rstrip("/")
-    return f"In a stage named build: {cut(step.text)} and {cut(later.text)}; then COPY --from=build {dest} {dest}"
+    dest = (step.dest or later.step.dest).rstrip("/")
+    return f"In a stage named build: {cut(step.text)} and {cut(later.step.text)}; then COPY --from=build {dest} {dest}"
 
 
-def of_owner(step: Step, later: Step, owners: Collection[str], modes: Collection[str]) -> str:
-    """Return the line that gives files at once the owners and modes which a later step gives them."""
-    if step.command:
-        return of_replaced(step, later)
-    flags = f"--chown={'|'.join(sorted(owners)[:3])} " if owners else ""
-    flags += f"--chmod={'|'.join(sorted(modes)[:3])} " if modes else ""
-    return re.sub(r"^(COPY|ADD)\s+", rf"\1 {flags}", cut(step.text, _LONGEST)) if step.sources else _OF_BASE
+def of_owner(step: Step, later: Later, given: Given) -> str:
+    """Return the line that gives files at once the owner and mode which a later step gives them."""
+    if step.of_base or step.command or not (given.owner or given.mode):
+        rest = f" and RUN {given.directories}" if step.sources and given.directories else ""
+        return of_replaced(step, later) + rest
+    flags = (f"--chown={given.owner} " if given.owner else "") + (f"--chmod={given.mode} " if given.mode else "")
+    return re.sub(r"^(COPY|ADD)\s+", rf"\1 {flags}", step.text, flags=re.IGNORECASE)
 
 
 def of_duplicates(step: Step, pairs: Sequence[tuple[str, str]], *, same_layer: bool) -> str:
@@ -177,10 +136,10 @@ def of_duplicates(step: Step, pairs: Sequence[tuple[str, str]], *, same_layer: b
 
     A hard link to a file of a layer below would be a copy of it.
     """
-    if step.command:
+    if step.command and not step.of_base:
         links = " && ".join(f"ln -{'f' if same_layer else 'sf'} {first} {second}" for first, second in pairs)
         return _then(step, links)
-    if not step.sources:
+    if step.of_base:
         return _OF_BASE
     return "RUN " + " && ".join(f"ln -s {first} {second}" for first, second in pairs)
 
@@ -197,20 +156,57 @@ def left_out(step: Step, paths: Sequence[str]) -> str:
 
 def _then(step: Step, command: str) -> str:
     """Return the RUN of a step, with a command that runs if it succeeds."""
-    if step.is_script:
-        return f"In this RUN, as its last command: {command}"
-    return f"RUN {step.mounts}{step.command} && {command}"
+    place = "after its command" if step.is_exec else "as its last command"
+    return step.then(command) or f"In this RUN, {place}: {command}"
 
 
-def _both(step: Step, later: Step) -> str:
+def _used(step: Step, users: Sequence[Later], removal: str) -> str:
+    """Return the RUN of a step and of the steps that use its files, which are then removed."""
+    steps = [step, *(user.step for user in users)]
+    joined = _joined(step, users[0]) if len(users) == 1 and users[0].step.command else ""
+    return f"{joined} && {removal}" if joined else f"In a single RUN: {_in_words(steps)}, then {removal}"
+
+
+def _both(step: Step, later: Later) -> str:
     """Return the RUN of two steps, in which the second starts only if the first succeeds, and where that started."""
-    moves = _MOVES.search(step.command) is not None
-    # On the left of `&&` a subshell would ignore `set -e`.
-    if step.is_script or later.is_script or (moves and _SETS.search(step.command)):
-        return f"In a single RUN: {cut(step.text)}, then {cut(later.text)}"
-    first = f"({step.command})" if moves else step.command
-    then = f"{{ {later.command}; }}" if _LIST.search(later.command) else later.command
-    return f"RUN {step.mounts}{first} && {then}"
+    if joined := _joined(step, later):
+        return joined
+    more = f" and {len(later.gap) - 1} more" if len(later.gap) > 1 else ""
+    gap = f"; mind {cut(later.gap[0])}{more} between them" if later.gap else ""
+    return f"In a single RUN: {_in_words([step, later.step])}{gap}"
+
+
+def _in_words(steps: Iterable[Step]) -> str:
+    return ", then ".join(cut(step.text) for step in steps)
+
+
+def _joined(step: Step, later: Later) -> str:
+    """Return the RUN of two steps; "" where it might do something else than they do."""
+    command, other = step.command, later.step.command
+    if later.gap or step.is_script or later.step.is_script or step.flags != later.step.flags:
+        return ""
+    if re.search(r"type=tmpfs|[,=](?:rw|readwrite)\b", step.flags):  # whose files the next step does not see
+        return ""
+    moves = _MOVES.search(command) is not None
+    # On the left of `&&` a subshell would ignore `set -e`; beyond it, the next commands would not.
+    if _SETS.search(command) and (moves or _LIST.search(other) or re.search(r"[$|]", other)):
+        return ""
+    first = f"({command})" if moves else command
+    then = f"{{ {other}; }}" if _LIST.search(other) else other
+    return f"RUN {step.flags}{first} && {then}"
+
+
+def _in_stage(step: Step, command: str) -> str:
+    """Return where to run a command on copied files, so that it runs on those that they were copied from."""
+    source, *others = step.sources
+    if others:
+        return f"In the stage that {', '.join(step.sources)} are copied from: {command}, where these are"
+    moved = _moved(command, step)
+    if step.is_of_stage:
+        return f"At the end of the stage {step.origin}: RUN {moved}"
+    if step.origin:
+        return f"In a stage FROM {step.origin}, to copy from instead: RUN {moved}"
+    return f"In the stage that {source} is copied from: {moved}"
 
 
 def _without(command: str, path: str) -> str:
@@ -238,11 +234,6 @@ def common(paths: Iterable[str]) -> str:
     return " ".join(tops) if len(tops) <= _MOST else posixpath.commonpath(tops)
 
 
-def cut(text: str, most: int = 80) -> str:
-    """Return a text that has at most so many characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
 def _end(place: str) -> str:
     """Return the last two components of a path, or the only one."""
     return "/".join(place.strip("/").split("/")[-2:])
@@ -250,7 +241,7 @@ def _end(place: str) -> str:
 
 def _moved(command: str, step: Step) -> str:
     """Return a command on copied files as one on those that they were copied from."""
-    dest, source = (posixpath.normpath(path) for path in (step.dest, step.sources[0]))
+    dest, source = posixpath.normpath(step.dest), posixpath.join("/", posixpath.normpath(step.sources[0]))
     if dest == source or not dest.startswith("/") or dest == "/":
         return command
     return re.sub(rf"(?<=\s){re.escape(dest)}(?=[/\s]|$)", lambda _: source, command)

@@ -8,6 +8,7 @@ import msgspec
 
 from ...store import DIR, FILE, Entry
 from ...store.entry import OPAQUE_WHITEOUT, WHITEOUT_PREFIX
+from .steps import Source
 
 REMOVED, REPLACED = "removed", "replaced"
 
@@ -17,6 +18,12 @@ class SlimLayer(msgspec.Struct, frozen=True):
 
     created_by: str
     entries: Iterable[Entry]
+    before: tuple[str, ...] = ()
+    """The instructions of the history between it and the layer below, which have no layers."""
+    source: Source | None = None
+    """Its instruction in the Dockerfile, if that is known."""
+    is_base: bool = False
+    """Whether it is certainly the base's."""
 
 
 class LayerFile(msgspec.Struct, frozen=True, gc=False):

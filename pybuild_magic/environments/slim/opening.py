@@ -12,10 +12,14 @@ from ...display.words import human_bytes, plural
 from ...results.opening import stored_image
 from ...summary import ManifestSummary
 from .covering import SlimLayer
+from .dockerfile import origins
 from .savings import Saving, Savings, find_savings
 
 _SHOWN = 20
-_FLAGS = "An image does not tell --mount, --network, --from and --link of its steps: keep those that yours have."
+_FLAGS = (
+    "The store does not remember this build, and an image does not tell --mount, --network, --from and --link of its "
+    "steps: keep those that yours have."
+)
 
 
 class ShownSavings(Savings, frozen=True, kw_only=True):
@@ -40,9 +44,16 @@ def slim(ref: str, platform: str = "") -> ShownSavings:
     manifest = contents.manifest(platform)
     with store.lease():
         diff_ids = contents.tree(manifest).diff_ids  # this fetches missing layers
-        steps = instructions(manifest)
+        steps, silent = instructions(manifest), between_layers(manifest)
+        known = origins(store, contents.image.digest if contents.image else "", manifest)
         layers = [
-            SlimLayer(steps[number] if number < len(steps) else "", store.layer(diff_id).index.entries)
+            SlimLayer(
+                steps[number],
+                store.layer(diff_id).index.entries,
+                silent[number],
+                known.sources[number],
+                known.of_base[number],
+            )
             for number, diff_id in enumerate(diff_ids)
         ]
         savings = find_savings(layers)
@@ -54,6 +65,18 @@ def instructions(manifest: ManifestSummary) -> list[str]:
     return [layer.created_by for layer in manifest.layers]
 
 
+def between_layers(manifest: ManifestSummary) -> list[tuple[str, ...]]:
+    """Return, for each layer, the instructions of the history since the layer below; none if there is no history."""
+    silent: list[tuple[str, ...]] = []
+    since: list[str] = []
+    for entry in manifest.history:
+        since.append(entry.created_by)
+        if not entry.empty_layer:
+            silent.append(tuple(since[:-1]))
+            since = []
+    return silent if len(silent) == len(manifest.layers) else [()] * len(manifest.layers)
+
+
 def _lines(savings: ShownSavings) -> Iterator[str]:
     yield headline(savings)
     for row in savings.rows[:_SHOWN]:
@@ -63,7 +86,9 @@ def _lines(savings: ShownSavings) -> Iterator[str]:
             yield f"{'':12}{row.note}"
         if row.step:
             yield f"{'':12}made by  {_short(row.step)}"
-        yield f"{'':12}instead  {row.line}"
+        first, *more = row.line.split("\n")  # of a here-document, which is pasted as it is
+        yield f"{'':12}instead  {first}"
+        yield from more
         for place, size in row.examples:
             yield f"{'':12}{human_bytes(size):>10}  {place}"
     if len(savings.rows) > _SHOWN:
@@ -93,7 +118,9 @@ def _page(savings: ShownSavings) -> Markup:
 
 
 def _has_steps(savings: ShownSavings) -> bool:
-    return any(row.line.startswith(("RUN", "COPY", "ADD")) for row in savings.rows[:_SHOWN])
+    """Return whether a shown line is made of a step that only the image's history tells."""
+    lines = (row.line for row in savings.rows[:_SHOWN] if not row.is_known)
+    return any(line.startswith(("RUN", "COPY", "ADD")) for line in lines)
 
 
 def _row(row: Saving) -> Markup:

@@ -13,9 +13,11 @@ import msgspec
 
 from ...results.growth import place_of
 from . import advice
-from .advice import Step, cut, parse_step
+from .advice import Later
 from .covering import REMOVED, LayerFile, SlimLayer, layer_files
+from .owners import Given, given
 from .rules import BLAS, DEBIAN_BLAS, Rule, cuda_users, rule_of_directory, rule_of_name
+from .steps import Step, between, cut, parse_step
 
 _LEAST = 100_000
 """The bytes from which a row is shown."""
@@ -43,6 +45,8 @@ class Saving(msgspec.Struct, frozen=True, kw_only=True):
     """A reason for keeping it, or how certain the finding is."""
     examples: tuple[tuple[str, int], ...] = ()
     """Directories or files with their bytes, largest first."""
+    is_known: bool = False
+    """Whether the step is as the Dockerfile has it; an image's history lacks some of its flags."""
 
 
 class Savings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,9 +72,6 @@ class _Pile:
         """Bytes by the directories that can be removed, or by file."""
         self.roots: set[str] = set()
         """The directories to search for them."""
-        self.owners: set[str] = set()
-        self.modes: set[str] = set()
-        """Those that a later step gives the files, if it changes them."""
         self.uid = 0
 
     def add(self, label: str, size: int) -> None:
@@ -92,11 +93,11 @@ class _Pile:
 
 def find_savings(layers: Sequence[SlimLayer]) -> Savings:
     """Return the possible savings in an image of these layers, given bottom first."""
-    steps = [parse_step(layer.created_by) for layer in layers]
+    steps = [parse_step(layer.created_by, layer.source, is_base=layer.is_base) for layer in layers]
     kinds: dict[tuple[str, int], _Pile] = defaultdict(_Pile)
     rules: dict[str, Rule] = {}
     covered: dict[tuple[int, int, str, bool], _Pile] = defaultdict(_Pile)
-    contents: dict[tuple[bytes, int, str], list[LayerFile]] = defaultdict(list)
+    contents: dict[tuple[bytes, int, str, int, int, int], list[LayerFile]] = defaultdict(list)
     blas: list[LayerFile] = []
     packages: set[str] = set()
     prefixes: Counter[str] = Counter()
@@ -132,11 +133,31 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
             if size > _BLAS and ".so" in name and BLAS.search(path):
                 blas.append(file)
             else:
-                contents[(entry.digest, size, "") if entry.digest else (b"", size, name)].append(file)
+                # Files of another owner or mode are no links to each other.
+                same = entry.mode, entry.uid, entry.gid
+                contents[(entry.digest, size, "" if entry.digest else name, *same)].append(file)
     prefix = next((place for place, _ in prefixes.most_common(1)), "/usr/local")
-    rows = [_of_rule(rules[key], pile, steps[layer], packages, prefix) for (key, layer), pile in kinds.items()]
+
+    def later(layer: int, above: int) -> Later:
+        crossed = [step for number in range(layer + 1, above) for step in (*layers[number].before, steps[number].text)]
+        return Later(steps[above], tuple(between([*crossed, *layers[above].before])))
+
+    def users(rule: Rule, layer: int, places: Sequence[str]) -> list[Later]:
+        above = range(layer + 1, len(steps))
+        return [later(layer, number) for number in above if advice.uses(rule, places, steps[number])]
+
+    rows = [
+        _of_rule(rules[key], pile, steps[layer], packages, prefix, users(rules[key], layer, pile.largest))
+        for (key, layer), pile in kinds.items()
+    ]
     rows += [
-        _of_covered(steps[layer], steps[above], kind, pile, same=same)
+        _of_covered(
+            steps[layer],
+            later(layer, above),
+            kind,
+            pile,
+            given(layers, layer, above, steps[layer].dest) if same else None,
+        )
         for (layer, above, kind, same), pile in covered.items()
         # That later steps write something of a base again, as apt-get does its lists of packages, is no fault.
         if same or kind == REMOVED or not steps[layer].of_base
@@ -146,52 +167,57 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
     return Savings(rows=tuple(largest), total=total)
 
 
-def _of_rule(rule: Rule, pile: _Pile, step: Step, packages: set[str], prefix: str) -> Saving:
+def _of_rule(rule: Rule, pile: _Pile, step: Step, packages: set[str], prefix: str, users: Sequence[Later]) -> Saving:
     title, note = rule.what, rule.likely
     places = [prefix] if rule.key == "compilers" else pile.largest
-    line = advice.of_kind(rule, step, places, pile.roots, pile.uid)
+    line = advice.of_kind(rule, step, places, pile.roots, pile.uid, users)
     if rule.key == "compilers":
         note = f"{note}: compile in a stage named build, and copy what it makes"
     if rule.key == "cuda":
-        users = cuda_users(frozenset(packages))
-        if users:
-            note = f"{', '.join(users)} can use it if there is a GPU; without one, the CPU build is enough"
-            if "torch" in users:
+        loading = cuda_users(frozenset(packages))
+        if loading:
+            note = f"{', '.join(loading)} can use it if there is a GPU; without one, the CPU build is enough"
+            if "torch" in loading:
                 line = "RUN pip install --index-url https://download.pytorch.org/whl/cpu torch"
         else:
             title, note = "CUDA, used by no package", "no package of this environment loads it"
             line = advice.of_cuda_wheels(step, packages) or line
-    return _saving(pile, title, line, note, step.text)
+    return _saving(pile, title, line, note, step)
 
 
-def _saving(pile: _Pile, what: str, line: str, note: str = "", step: str = "") -> Saving:
-    return Saving(what=what, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
+def _saving(pile: _Pile, what: str, line: str, note: str = "", step: Step | None = None) -> Saving:
+    return Saving(
+        what=what,
+        size=pile.size,
+        files=pile.files,
+        step=step.text if step else "",
+        line=line,
+        note=note,
+        examples=pile.examples,
+        is_known=step is not None and step.is_known,
+    )
 
 
 def _add_covered(pile: _Pile, file: LayerFile) -> None:
-    entry, above = file.entry, file.replacement
-    pile.add(place_of(entry.path), entry.size)
-    pile.places[f"/{file.covering}"] += entry.size
-    if above is not None and (above.uid, above.gid) != (entry.uid, entry.gid):
-        pile.owners.add(f"{above.uid}:{above.gid}")
-    if above is not None and above.mode != entry.mode:
-        pile.modes.add(f"{above.mode:o}")
+    pile.add(place_of(file.entry.path), file.entry.size)
+    pile.places[f"/{file.covering}"] += file.entry.size
 
 
-def _of_covered(step: Step, later: Step, kind: str, pile: _Pile, *, same: bool) -> Saving:
+def _of_covered(step: Step, later: Later, kind: str, pile: _Pile, as_given: Given | None) -> Saving:
+    """Return what a later step covers; `as_given` is what it gives to files with their content."""
+    by = cut(later.step.text)
     if kind == REMOVED:
-        title, note = "files that a later step removes", f"they are removed by {cut(later.text)}"
+        title, note = "files that a later step removes", f"they are removed by {by}"
         line = advice.of_removed(step, later, [place for place, _ in pile.examples], pile.largest)
-        if line.startswith(".dockerignore"):
+        if step.sources and not line.startswith("RUN"):
             note += ", which is not needed then"
-    elif same:
-        title = "files whose owner or mode a later step changes"
-        note = f"the layer of {cut(later.text)} contains all of them again"
-        line = advice.of_owner(step, later, pile.owners, pile.modes)
+    elif as_given is not None:
+        title, note = "files whose owner or mode a later step changes", f"the layer of {by} contains all of them again"
+        line = advice.of_owner(step, later, as_given)
     else:
-        title, note = "files that a later step writes again", f"they are written again by {cut(later.text)}"
+        title, note = "files that a later step writes again", f"they are written again by {by}"
         line = advice.of_replaced(step, later)
-    return _saving(pile, title, line, note, step.text)
+    return _saving(pile, title, line, note, step)
 
 
 def _twice(steps: Sequence[Step], groups: Iterable[list[LayerFile]]) -> list[Saving]:
@@ -220,7 +246,7 @@ def _twice(steps: Sequence[Step], groups: Iterable[list[LayerFile]]) -> list[Sav
         if pile.files > len(paths) and not step.of_base:
             notes.append(f"the line is about the largest, and {pile.files - len(paths):,} more are like them")
         title = "duplicate files" if is_certain else "files that are probably duplicates"
-        rows.append(_saving(pile, title, line, "; ".join(notes), step.text))
+        rows.append(_saving(pile, title, line, "; ".join(notes), step))
     return rows
 
 
@@ -239,7 +265,7 @@ def _of_blas(steps: Sequence[Step], files: list[LayerFile], packages: set[str]) 
         step = steps[debian[0].layer]
         names = sorted({match[1] for file in debian if (match := DEBIAN_BLAS.match(file.entry.path))})
         line = advice.of_packages(step, [f"lib{name.replace('-', '0-', 1)}" for name in names])
-        return [_saving(pile, title, line, "wheels contain their own, and use no other", step.text)]
+        return [_saving(pile, title, line, "wheels contain their own, and use no other", step)]
     names = [name for name in ("numpy", "scipy") if name in packages] or ["numpy"]
     line = f"RUN micromamba install --yes {' '.join(names)} 'libblas=*=*openblas'"
     return [_saving(pile, title, line, "wheels contain their own; packages of conda share one")]
