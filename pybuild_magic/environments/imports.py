@@ -34,6 +34,7 @@ class Imports(msgspec.Struct, frozen=True):
 
 class _Notebook(msgspec.Struct):
     cells: list[dict[str, Any]]
+    metadata: dict[str, Any] = {}
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -119,13 +120,13 @@ def notebook_sources(path: Path) -> list[tuple[str, str]]:
     return sources
 
 
-def notebook_of(text: str, path: Path) -> dict[str, Any]:
+def notebook_of(text: str, path: Path, hint: str = "Give an .ipynb file of format 4, or a .py file.") -> dict[str, Any]:
     """Return the document of a notebook. Raises UsageError for anything else."""
     try:
         document: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
         msgspec.convert(document, type=_Notebook)
     except (msgspec.DecodeError, UnicodeEncodeError):
-        raise UsageError(f"{path} is not a notebook.", hint="Give an .ipynb file of format 4, or a .py file.") from None
+        raise UsageError(f"{path} is not a notebook.", hint=hint) from None
     return document
 
 

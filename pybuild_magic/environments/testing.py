@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import glob
+import importlib
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +26,10 @@ from ..kernels.spec import InstalledKernel, install
 from ..portable import kind_of, user_path
 from ..run import RunOptions, find_image
 from .imports import notebook_of
-from .nbval_report import VARIABLE
 from .options import TestOptions
 
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _LOG_LINES = 6
 """Of what a kernel said that could not be started; a traceback ends with the reason."""
-_PLAINLY = (
-    (re.compile(r"^ ?mismatch '(.*)'$", re.MULTILINE), r"\1 differs"),
-    (re.compile(r"^ ?assert reference_output == test_output failed:$", re.MULTILINE), "stored (+), in the image (-):"),
-    (re.compile(r"^ *<<<<<<<<<<<< Reference outputs? from ipynb file:$", re.MULTILINE), "stored:"),
-    (re.compile(r"^ *============ disagrees with newly computed \(test\) output:$", re.MULTILINE), "in the image:"),
-    (re.compile(r"^ *>>>>>>>>>>>>$", re.MULTILINE), ""),
-)
-"""What nbval says, by what we say of it. pytest's comparison marks by `+` what is on the left, which is stored."""
 _WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
 _REPLACEMENT = re.compile(r"^regex: (.*)\nreplace: .*$", re.MULTILINE)
 """A replacement in a file of nbval's."""
@@ -91,7 +83,10 @@ class TestReport(msgspec.Struct, frozen=True):
         )
         verdicts = [cell.verdict for cell in self.cells]
         counts = ", ".join(_counted(verdicts.count(verdict), verdict) for verdict in dict.fromkeys(sorted(verdicts)))
-        note = f"{len(rows)} cells in {self.image}: {counts}." if rows else "There is no code to run."
+        cells = f"{len(rows)} cells" if len(rows) > 1 else "1 cell"
+        note = f"{cells} in {self.image}: {counts}." if rows else "There is no code to run."
+        if rows and not {"same", "differs"} & {*verdicts}:
+            note += " No output was compared."
         return Table(("CELL", "CODE", "RESULT", "TIME", "MEMORY"), rows, note, frozenset({"TIME", "MEMORY"}))
 
     def _differences(self) -> Document:
@@ -140,12 +135,12 @@ def verify_notebooks(
         _check_writable(user_path(options.junit).absolute())
     if options.sanitize_with and kind_of(user_path(options.sanitize_with)) != "file":
         raise UsageError(f"--sanitize-with {options.sanitize_with} is not a file.")
-    missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("pytest", "nbval") if find_spec(name) is None]
     if missing:
         raise UnsupportedError(f"Testing notebooks needs {' and '.join(missing)}.", hint="pip install nbval")
     if options.sanitize_with:
         _check_patterns(options.sanitize_with)
-    documents = {name: _document(user_path(str(name))) for name in notebooks}
+    documents = {name: _document(user_path(name)) for pattern in notebooks for name in _matching(str(pattern))}
     reference = image if isinstance(image, str) else _name_of(image)
     with tempfile.TemporaryDirectory(prefix="pybuild-test-") as folder:
         root = Path(folder)
@@ -154,12 +149,11 @@ def verify_notebooks(
         paths = {_place(root / "notebooks", number, str(name)): name for number, name in enumerate(documents)}
         for path, name in paths.items():
             _write(path, documents[name], kernels)
-        names = {str(path): str(name) for path, name in paths.items()}
         log = root / "kernel.log"
         for kernel in kernels:
             _log_errors(Path(kernel.path, "kernel.json"), log)
-        lines, output = _run(root, [*paths], options)
-        cells = tuple(_cell(line, names, _end_of(log)) for line in lines)
+        lines, output = _run(root, paths, options)
+        cells = tuple(_cell(line, _end_of(log)) for line in lines)
     stored = (cell for document in documents.values() for cell in document["cells"])
     if not cells and any(cell.get("cell_type") == "code" for cell in stored):
         raise UsageError("The notebooks could not be run.", hint=output.strip()[-2000:])
@@ -191,9 +185,27 @@ def _name_of(image: Any) -> str:
     return names[0]
 
 
+def _matching(name: str) -> list[str]:
+    """Return the notebooks that a pattern such as `*.ipynb` means; a name as it is. Raises UsageError for none."""
+    if not glob.has_magic(name) or kind_of(user_path(name)):
+        return [name]
+    path = user_path(name)
+    names = sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+    if not names:
+        raise UsageError(f"No notebook matches {name}.")
+    return names
+
+
 def _document(path: Path) -> dict[str, Any]:
+    # The types of its functions are partly unknown.
+    nbformat: Any = importlib.import_module("nbformat")
     try:
-        return notebook_of(path.read_text("utf-8"), path)
+        text = path.read_text("utf-8")
+        document = notebook_of(text, path, hint="Give an .ipynb file of format 4.")
+        nbformat.reader.reads(text)  # as nbval does
+        return document
+    except nbformat.ValidationError as error:
+        raise UsageError(f"{path} is not a valid notebook: {error.message}.", hint="Save it in Jupyter.") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
@@ -228,8 +240,8 @@ def _end_of(log: Path) -> str:
     return "\n".join(["The image's kernel ended before it answered.", *lines[-_LOG_LINES:]])
 
 
-def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict[str, Any]], str]:
-    """Run pytest with nbval alone; return the lines of the report, and its output."""
+def _run(root: Path, paths: Mapping[Path, str], options: TestOptions) -> tuple[list[dict[str, Any]], str]:
+    """Run pytest with nbval alone on notebooks, whose names it tells; return its lines of the report, and output."""
     report = root / "report"
     command = [
         *(sys.executable, "-m", "pytest", "-p", "nbval.plugin", "-p", "pybuild_magic.environments.nbval_report"),
@@ -238,6 +250,7 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
         *(f"--confcutdir={root}", "-c", os.devnull),
         "--nbval-lax" if options.lax else "--nbval",
         *(f"--nbval-cell-timeout={options.timeout}", "--nbval-kernel-startup-timeout=120"),
+        *(f"--pybuild-report={report}", f"--pybuild-names={json.dumps({str(path): paths[path] for path in paths})}"),
     ]
     if options.sanitize_with:
         command.append(f"--nbval-sanitize-with={user_path(options.sanitize_with).absolute()}")
@@ -250,7 +263,6 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
         "PYTHONPATH": search,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "JUPYTER_PATH": places,
-        VARIABLE: str(report),
     }
     done = subprocess.run(
         [*command, *map(str, paths)],
@@ -265,29 +277,21 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
     return [json.loads(line) for line in lines], output
 
 
-def _cell(line: dict[str, Any], names: dict[str, str], why_not_started: str) -> CellReport:
+def _cell(line: dict[str, Any], why_not_started: str) -> CellReport:
     verdict = _WORDS[line["outcome"]]
     if line["differs"]:
         verdict = "differs"
     elif verdict == "same" and not line["compared"]:
         verdict = "ran"
     return CellReport(
-        names[line["notebook"]],
+        line["notebook"],
         line["cell"],
         line["source"],
         verdict,
         line["seconds"],
         line["memory"],
-        _plainly(line["text"]) if line["started"] or not line["text"] else why_not_started,
+        line["text"] if line["started"] or not line["text"] else why_not_started,
     )
-
-
-def _plainly(text: str) -> str:
-    """Return what nbval says of a cell, without what is in the other fields, and in words that say what is what."""
-    text = _COLOR.sub("", text.rpartition("\nTraceback:\n")[2]).strip("\n")
-    for pattern, words in _PLAINLY:
-        text = pattern.sub(words, text)
-    return text
 
 
 def _first_line(source: str) -> str:

@@ -100,6 +100,7 @@ def test_a_line_that_cannot_be_is_a_sentence(shell: Shell, words: list[str], sen
         (["a.ipynb"], "takes --in REF"),
         (["--in", "env"], "takes notebooks"),
         (["no.ipynb", "--in", "env"], "The notebook no.ipynb cannot be read: No such file"),
+        (["no*.ipynb", "--in", "env"], "No notebook matches no"),
         *(
             (["a.ipynb", "--in", "env", "--timeout", word], f"{word} is not a number of seconds above zero")
             for word in ("soon", "nan", "inf", "0", "-5")
@@ -111,6 +112,24 @@ def test_a_line_that_cannot_be_is_a_sentence(shell: Shell, words: list[str], sen
 def test_a_test_that_cannot_be_is_a_sentence(words: list[str], sentence: str) -> None:
     with pytest.raises(BuildError, match=sentence):
         environment_commands.test(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"cells": ', "is not a notebook. Give an .ipynb file of format 4.$"),
+        ('{"cells": [], "metadata": []}', "is not a notebook"),
+        (
+            '{"cells": [{"cell_type": "code", "source": "1"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+            "a.ipynb is not a valid notebook: .* missing an expected key: metadata. Save it in Jupyter.",
+        ),
+    ],
+)
+def test_a_test_of_no_notebook_is_a_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        environment_commands.test([str(path), "--in", "env"])
 
 
 @pytest.mark.parametrize(

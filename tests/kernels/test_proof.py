@@ -69,6 +69,49 @@ def test_what_changes_by_nature_is_sanitised(place: Path, tmp_path: Path) -> Non
     assert verify_notebooks([name], WITH_KERNEL, sanitize_with=str(rules))
 
 
+def test_what_keeps_a_cell_from_its_end_is_a_sentence(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "ends.ipynb", ("import os; os._exit(3)", ""), ("print(1)", "1\n"))
+    written(tmp_path / "late.ipynb", ("while True: pass", ""), ("print(1)", "2\n"))
+    written(tmp_path / "asks.ipynb", ("input()", ""))
+    written(tmp_path / "sided.ipynb", ("print(1)", ""), ("1", "2\n"))
+    report = verify_notebooks(["*e*.ipynb", "asks.ipynb"], WITH_KERNEL, timeout=1, junit="results.xml")
+    assert [(cell.notebook, cell.verdict, cell.text.partition("\n")[0]) for cell in report.cells] == [
+        ("ends.ipynb", "error", "The kernel ended while the cell ran. It may have crashed, or taken more memory than "
+         "there is."),
+        ("ends.ipynb", "skipped", ""),
+        ("late.ipynb", "error", "The cell took longer than its time limit of 1 s."),
+        ("late.ipynb", "differs", "stdout differs"),
+        ("sided.ipynb", "differs", "stdout is only in the image:"),
+        ("sided.ipynb", "differs", "stdout is only stored:"),
+        ("asks.ipynb", "error", "The cell asks for input, which no test can give."),
+    ]  # fmt: skip
+    assert "KeyboardInterrupt" in report.cells[2].text
+    assert report.cells[4].text == "stdout is only in the image:\n1"
+    (suite,) = ET.parse(tmp_path / "results.xml").getroot()
+    cases = [(case.get("classname"), case.get("name")) for case in suite]
+    assert cases[:2] == [("ends.ipynb", "Cell 1"), ("ends.ipynb", "Cell 2")]
+    assert [failure.text for failure in suite.iter("failure")] == [cell.text for cell in report.failures]
+
+
+def test_a_cell_that_ends_before_it_is_interrupted_took_too_long_all_the_same(place: Path, tmp_path: Path) -> None:
+    name = written(tmp_path / "work.ipynb", ("print(1)", "1\n"))
+    report = verify_notebooks([name], WITH_KERNEL, timeout=0.001)
+    (cell,) = report.cells
+    assert cell.verdict == "error"
+    assert cell.text.startswith("The cell took longer than its time limit of 0.001 s.")
+
+
+def test_a_notebook_without_outputs_is_run_and_not_called_the_same(place: Path, tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(1)")])
+    nbformat.write(notebook, tmp_path / "cleared.ipynb")
+    report = verify_notebooks([tmp_path / "cleared.ipynb"], WITH_KERNEL)
+    assert report and [cell.verdict for cell in report.cells] == ["ran"]
+    assert "1 cell in env:1-kernel: 1 ran. No output was compared." in repr(report)
+
+
 def test_a_kernel_that_cannot_start_is_told_with_what_it_said(place: Path, tmp_path: Path) -> None:
     broken = "raise ImportError('libstdc++.so.6: cannot open shared object file')"
     build(
@@ -94,5 +137,5 @@ def test_pytest_reads_nothing_above_the_directory_of_a_run(tmp_path: Path) -> No
     root.mkdir()
     notebook = root / "text.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("text")]), notebook)
-    lines, output = testing._run(root, [notebook], TestOptions())
+    lines, output = testing._run(root, {notebook: "text.ipynb"}, TestOptions())
     assert lines == [] and "no tests ran" in output, output
