@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _IN_CONTAINER = {
 _MOUNT = "/var/lib/pybuild"
 """The mount point of a pod's volume, in which everybody may make directories."""
 _STORE = f"{_MOUNT}/store"
+MANY_FILES = FEW_FILES * 64
 _INSTALL = "apt-get update && apt-get install -y"
 _BY_THE_NODE = "# the node decides about open files and processes (podPidsLimit of its kubelet)"
 _ADDED = "# added to the values that are there: an assignment replaces them"
@@ -66,8 +68,9 @@ def _machine(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
 def _profile() -> str:
     import sys
 
-    program = Path(sys.executable).resolve()
-    return f"abi <abi/4.0>,\ninclude <tunables/global>\nprofile pybuild {program} flags=(unconfined) {{\n  userns,\n}}"
+    program = re.sub(r'([][{}*?^"\\])', r"\\\1", str(Path(sys.executable).resolve()))  # all that patterns are made of
+    head = "abi <abi/4.0>,\ninclude <tunables/global>"
+    return f'{head}\nprofile pybuild "{program}" flags=(unconfined) {{\n  userns,\n}}'
 
 
 def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
@@ -99,6 +102,12 @@ def _tmpfs(wants: set[Want], facts: Facts) -> str:
     return f"{store.mount}:{','.join(['exec', *kept])}"
 
 
+def _files(facts: Facts) -> int:
+    """Return the limit of open files to offer: an engine without privileges cannot raise the container's hard limit."""
+    hard = facts.limits.files_hard
+    return min(hard, MANY_FILES) if hard > FEW_FILES else MANY_FILES
+
+
 def _docker_flags(wants: set[Want], facts: Facts) -> list[str]:
     """Return the flags of `docker run`.
 
@@ -117,7 +126,7 @@ def _docker_flags(wants: set[Want], facts: Facts) -> list[str]:
     elif wants & {Want.VOLUME, Want.EXEC}:
         flags += [f"-v pybuild-home:{home}", f"-e PYBUILD_HOME={home}/.pybuild"]
     if Want.FILES in wants:
-        flags.append(f"--ulimit nofile={FEW_FILES * 64}")
+        flags.append(f"--ulimit nofile={_files(facts)}")
     flags += ["--pids-limit 4096"] * (Want.PROCESSES in wants)
     # With a --memory-swap that is there already, Docker would refuse more memory than that.
     flags += ["--memory 4g --memory-swap 8g"] * (Want.MEMORY in wants)
@@ -136,6 +145,8 @@ def _docker_spawner(wants: set[Want], facts: Facts) -> str:
         options["pids_limit"] = 4096
     if Want.SHM in wants:
         options["shm_size"] = "64m"
+    if Want.FILES in wants:
+        options["ulimits"] = [{"name": "nofile", "soft": _files(facts), "hard": _files(facts)}]
     if tmpfs := _tmpfs(wants, facts):
         options["tmpfs"] = dict([tmpfs.split(":", 1)])
     lines = [f"c.DockerSpawner.extra_host_config = {json.dumps(options)}"] if options else []
@@ -146,9 +157,10 @@ def _docker_spawner(wants: set[Want], facts: Facts) -> str:
         lines.append(f'c.DockerSpawner.volumes = {{"home-{{username}}": "{home}"}}')
         lines.append(f'c.DockerSpawner.environment = {{"PYBUILD_HOME": "{home}/.pybuild"}}')
     lines += ['c.DockerSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
+    lines = [_ADDED, *lines] if lines else []
     if Want.PRIVILEGES in wants:
         lines.append("# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']")
-    return "\n".join([_ADDED, *lines]) if lines else "# the limits of the Docker daemon decide about this"
+    return "\n".join(lines)
 
 
 def _security(wants: set[Want]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,11 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
         ({"sandbox": MASKED, "system": HUB}, "Subordinate ids", "# A pod with hostUsers: false has 65536 ids, too few"),
         ({"sandbox": NONE, "system": HUB}, "KubeSpawner", "# added to the values that are there"),
         ({"limits": Limits(files=256), "system": HUB}, "Pod: ", "# the node decides about open files and processes"),
+        (
+            {"limits": Limits(files=256, files_hard=4096), "system": CONFINED},
+            "docker run",
+            "--ulimit nofile=4096 IMAGE",
+        ),
         ({"limits": Limits(memory=1), "system": CONFINED}, "docker run", "--memory 4g --memory-swap 8g IMAGE"),
         ({"sandbox": NONE, "store": TMPFS, "system": CONFINED}, "docker run", "--tmpfs /home/ann:exec,uid=7,mode=700"),
         (
@@ -206,6 +212,32 @@ def test_subordinate_ids_of_an_image_are_lines_of_its_dockerfile(user: str, last
     instructions = parse(f"FROM busybox\n{lines}\n").instructions
     assert [type(instruction).__name__ for instruction in instructions] == ["From", "User", "Run", "User"]
     assert lines.startswith("USER root\n") and lines.endswith(f"\n{last}")
+
+
+def test_apparmors_profile_names_a_program_with_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As apparmor_parser reads it: a blank outside of quotes ends the path, and brackets without backslashes match."""
+    program = tmp_path / 'my env {1} [2] *?^ "3" \\4' / "python"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr("sys.executable", str(program))
+    [profile] = [
+        one.lines
+        for one in Report.of(facts(sandbox=NONE, system=System(settings=SETTINGS))).remedies
+        if one.title.startswith("AppArmor")
+    ]
+    path = str(tmp_path) + r"/my env \{1\} \[2\] \*\?\^ \"3\" \\4/python"
+    assert f'profile pybuild "{path}" flags=(unconfined) {{\n  userns,\n}}' in profile
+
+
+def test_only_what_is_assigned_is_added() -> None:
+    stuck = System(container="docker", hub=True, no_new_privileges=True)
+    sandbox = structs.replace(SINGLE, abilities={})
+    [lines] = [
+        one.lines
+        for one in Report.of(facts(sandbox=sandbox, system=stuck)).remedies
+        if one.title.startswith("DockerSpawner")
+    ]
+    assert lines == "# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']"
 
 
 def test_a_pod_is_yaml_that_a_cluster_reads() -> None:
