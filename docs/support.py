@@ -36,6 +36,7 @@ FLAGS: dict[str, Support] = {
     ),
     "cgroup-parent": Support(differs="Embedded: works where the user may make cgroups; a sentence elsewhere."),
     "load": Support(differs="From either builder, into the Docker engine of `DOCKER_HOST` or the current context."),
+    "metadata-file": Support(differs="Embedded: `max` tells nothing of the machine's load, and no credentials."),
     "network": Support(differs="Embedded: the default network is the machine's, as with rootless BuildKit."),
     "policy": Support(
         SENTENCE, SENTENCE, "No builder evaluates policies; `docker buildx` does that itself, from version 0.31 on."

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
 from ..builders import Builder, choose
 from ..cancel import Cancel
 from ..errors import BuildError, ContextError, ExportError, Interrupted, RunError, UnsupportedError, unwritable
@@ -23,6 +21,7 @@ from ..request.parts import DOCKERFILE, numbered_outputs
 from ..request.solve_request import SolveRequest, compile_request
 from ..request.values import is_reference, is_remote
 from ..result import BuildResult
+from ..results.metadata import metadata_file
 from ..session import (
     DirSink,
     DirSource,
@@ -96,7 +95,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
             response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
         finally:
             trace.flush(_duration(builder, request.ref))
-        built = BuildResult.of(options, request, builder, response, trace)
+        built = BuildResult.of(options, request, builder, response, trace, session.local_dirs.get("dockerfile"))
         _write_files(options, built)
         result = built
     except BuildError as failure:
@@ -300,7 +299,7 @@ def _forget_image_id(options: BuildOptions) -> None:
 
 
 def _write_files(options: BuildOptions, result: BuildResult) -> None:
-    metadata = msgspec.json.format(msgspec.json.encode(result.metadata), indent=2)
+    metadata = metadata_file(result.metadata)
     for flag, name, data in (
         ("--iidfile", options.iidfile, result.image_id.encode()),
         ("--metadata-file", options.metadata_file, metadata),

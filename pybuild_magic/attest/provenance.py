@@ -67,6 +67,53 @@ def provenance(facts: BuildFacts, options: ProvenanceOptions) -> Attestation:
     return Attestation(options.filename, SLSA[options.version], predicate, inline_only=options.inline_only)
 
 
+def recorded(facts: BuildFacts, builder_id: str, form: LayerForm, *, steps: bool) -> dict[str, Any]:
+    """Return what BuildKit's history keeps of a build, as buildx writes it to `--metadata-file`."""
+    options = ProvenanceOptions(version="v0.2", builder_id=builder_id)
+    document = _slsa_02(_parts(facts, options, form, steps=steps))
+    if not steps:
+        del document["metadata"]
+    return document
+
+
+def as_slsa_02(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a predicate of SLSA 1 in the older format, as BuildKit converts it."""
+    definition: dict[str, Any] = document.get("buildDefinition") or {}
+    details: dict[str, Any] = document.get("runDetails") or {}
+    external: dict[str, Any] = definition.get("externalParameters") or {}
+    internal: dict[str, Any] = definition.get("internalParameters") or {}
+    source: dict[str, Any] = external.get("configSource") or {}
+    known: dict[str, Any] = details.get("metadata") or {}
+    completeness: dict[str, Any] = known.get("buildkit_completeness") or {}
+    builder: dict[str, Any] = details.get("builder") or {}
+    environment = {"platform" if name == "builderPlatform" else name: value for name, value in internal.items()}
+    config = environment.pop("buildConfig", None)
+    return {
+        "builder": {"id": builder.get("id", "")},
+        "buildType": _BUILD_TYPES["v0.2"],
+        **_present([("materials", definition.get("resolvedDependencies"))]),
+        "invocation": {
+            "configSource": {"entryPoint" if name == "path" else name: value for name, value in source.items()},
+            "parameters": external.get("request") or {},
+            "environment": environment,
+        },
+        **_present([("buildConfig", config)]),
+        "metadata": {
+            "buildInvocationID": known.get("invocationId", ""),
+            "buildStartedOn": known.get("startedOn"),
+            "buildFinishedOn": known.get("finishedOn"),
+            "completeness": {
+                "parameters": bool(completeness.get("request")),
+                "environment": True,
+                "materials": bool(completeness.get("resolvedDependencies")),
+            },
+            "reproducible": bool(known.get("buildkit_reproducible")),
+            _METADATA: known.get("buildkit_metadata") or {},
+            **_present([(_HERMETIC, known.get("buildkit_hermetic"))]),
+        },
+    }
+
+
 class _Parts(msgspec.Struct, frozen=True):
     """The parts that both versions share, with members in the order of BuildKit's types."""
 
@@ -87,7 +134,7 @@ class _Parts(msgspec.Struct, frozen=True):
     build_config: dict[str, Any] | None
 
 
-def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _Parts:
+def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm, *, steps: bool = True) -> _Parts:
     capture = facts.capture
     args = _args(facts.attrs)
     config_source = _config_source(args, capture)
@@ -99,12 +146,12 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
     metadata: dict[str, Any] = {"vcs": vcs} if vcs else {}
     build_config = None
     complete = facts.complete and not capture.incomplete
-    if maximal:
-        steps = Steps(facts.edge, facts.read)
-        build_config = steps.definition
-        if source := facts.source(steps):
+    if maximal and steps:
+        graph = Steps(facts.edge, facts.read)
+        build_config = graph.definition
+        if source := facts.source(graph):
             metadata["source"] = source
-        if layers := steps.layers(facts.snapshots, form):
+        if layers := graph.layers(facts.snapshots, form):
             metadata["layers"] = layers
     return _Parts(
         builder=options.builder_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..cancel import Cancel
@@ -32,6 +32,19 @@ class SolveResponse:
     """The files of the result, walked anew at each iteration; None when the builder does not tell."""
     rung: RungSummary | None = None
     """The rung on which RUN ran; None when there was no RUN or the builder does not tell."""
+    record: BuildRecord | None = None
+    """How the result was made; None for the answer to a question."""
+
+
+class BuildRecord(Protocol):
+    """How a build's results were made, whatever attestations it asked for."""
+
+    def __call__(self, *, steps: bool) -> dict[str, dict[str, Any]]:
+        """Return a SLSA 0.2 predicate for each platform, or for a single result under "", while the builder knows it.
+
+        With `steps`, it has `buildConfig` and `metadata`, as `mode=max` has.
+        """
+        ...
 
 
 class Builder(Protocol):
@@ -40,6 +53,11 @@ class Builder(Protocol):
     @property
     def name(self) -> str:
         """The name that `--builder` takes."""
+        ...
+
+    @property
+    def node(self) -> str:
+        """The builder and its node, `BUILDER/NODE`, as buildx puts them before the ref of a build."""
         ...
 
     @property

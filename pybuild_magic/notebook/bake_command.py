@@ -25,6 +25,7 @@ from ..request.options import BuildOptions
 from ..request.table import OPTIONS
 from ..request.values import Call, parse_call, split_csv
 from ..result import BuildResult
+from ..results.metadata import WARNINGS, metadata_file
 from .command import command
 
 _PASSED = ("builder", "quiet", "debug")
@@ -255,9 +256,16 @@ def _described(variable: Variable) -> dict[str, str]:
 
 def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> None:
     for name in flags.every("metadata-file")[-1:]:
-        document = {target: result.metadata for target, result in sorted(results.items())}
+        document: dict[str, Any] = {}
+        warnings: list[Any] = []
+        for target, result in sorted(results.items()):
+            own = {key: value for key, value in result.metadata.items() if key != WARNINGS}
+            document[target] = msgspec.Raw(metadata_file(own))
+            warnings += result.metadata.get(WARNINGS, ())
+        if warnings:
+            document[WARNINGS] = warnings
         try:
-            user_path(name).write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
+            user_path(name).write_bytes(metadata_file(document))
         except OSError as error:
             raise unwritable(f"--metadata-file {name}", error) from error
 

@@ -105,11 +105,18 @@ class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
     def paragraphs(self) -> Iterator[str]:
         """Yield the parts of the text: the headline, each warning, the error."""
         yield self.headline
+        yield from self._warnings()
+        if self.error:
+            yield self._about(f"ERROR: {self.error.message}", self.error.location)
+
+    def printed(self) -> str:
+        """Return the text as the front end writes it: `result.txt`."""
+        return "".join(f"\n{warning}\n" for warning in self._warnings())
+
+    def _warnings(self) -> Iterator[str]:
         for warning in self.sorted_warnings:
             page = f" - {warning.url}" if warning.url else ""
             yield f"WARNING: {warning.rule_name}{page}\n{self._about(warning.detail, warning.location)}"
-        if self.error:
-            yield self._about(f"ERROR: {self.error.message}", self.error.location)
 
     def _about(self, message: str, location: Location) -> str:
         place = self.place(location)
@@ -151,6 +158,10 @@ class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def text(self) -> str:
         """Return the text that `docker buildx build --call=outline` prints."""
+        return _stripped(self.printed())
+
+    def printed(self) -> str:
+        """Return the text as the front end writes it: `result.txt`."""
         parts: list[str] = []
         if self.name or self.description:
             rows = [("TARGET:", self.name or "(default)")]
@@ -158,7 +169,7 @@ class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             parts.append(_columns(rows, 1))
         for title, rows in self.tables():
             parts.append(_columns([title, *rows], 3))
-        return "\n\n".join(parts)
+        return "".join(f"{part}\n" for part in parts)
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """Return (column titles, rows) for each kind of input that the target has."""
@@ -195,6 +206,10 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """Return the text that `docker buildx build --call=targets` prints."""
+        return _stripped(self.printed())
+
+    def printed(self) -> str:
+        """Return the text as the front end writes it: `result.txt`."""
         rows = [(target.shown, target.description) for target in self.targets or ()]
         return _columns([("TARGET", "DESCRIPTION"), *rows], 1)
 
@@ -205,7 +220,7 @@ Answer = Lint | Outline | Targets
 def response(answer: Answer) -> dict[str, str]:
     """Return the answer as an exporter response carries it."""
     document = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
-    answers = {"result.json": document, "result.txt": answer.text() + "\n", "version": VERSION}
+    answers = {"result.json": document, "result.txt": answer.printed(), "version": VERSION}
     if isinstance(answer, Lint):
         answers["result.statuscode"] = str(int(bool(answer.warnings or answer.error)))
     return answers
@@ -224,10 +239,15 @@ def exit_code(metadata: Mapping[str, str], *, ignore_status: bool) -> int:
 
 
 def _columns(rows: Sequence[Sequence[str]], gap: int) -> str:
-    """Return rows of text in columns, `gap` spaces between them."""
+    """Return rows of text in columns, `gap` spaces between them, as Go's tabwriter writes them."""
     widths = [max(map(len, column)) + gap for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
+    return "".join(f"{_line(row[:-1], widths)}{row[-1]}\n" for row in rows)
 
 
 def _line(row: Sequence[str], widths: Iterable[int]) -> str:
-    return "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    return "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+
+
+def _stripped(text: str) -> str:
+    """Return lines without spaces at their ends, and without the last line's end."""
+    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,9 @@ from ..request.options import BuildOptions
 from ..request.parts import default_outputs
 from ..request.solve_request import SolveRequest
 from ..results.contents import Contents
+from ..results.metadata import WARNINGS, build_metadata, has_warnings, warning_documents
 from ..results.summarise import summarise, summarise_failure, with_analysis
+from ..session import LocalDir
 from ..status.trace import Trace
 from ..store import LayerTree, Store
 from ..summary import ManifestSummary, OutputSummary, Summary, VertexSummary, WarningSummary
@@ -221,9 +222,15 @@ class BuildResult:
 
     @classmethod
     def of(
-        cls, options: BuildOptions, request: SolveRequest, builder: Builder, response: SolveResponse, trace: Trace
+        cls,
+        options: BuildOptions,
+        request: SolveRequest,
+        builder: Builder,
+        response: SolveResponse,
+        trace: Trace,
+        definition: LocalDir | None = None,
     ) -> BuildResult:
-        """Return the result of a solve."""
+        """Return the result of a solve. `definition` is the directory of the Dockerfile."""
         trace.flush()
         request = request.redacted()
         outputs = [
@@ -240,7 +247,12 @@ class BuildResult:
             response.blobs,
             attests=_attests(request),
         )
-        metadata = _metadata(request, response.exporter_response)
+        asks = "requestid" in request.frontend_attrs
+        ref = "" if asks else f"{builder.node}/{request.ref}"
+        metadata = build_metadata(response.exporter_response, ref, response.record)
+        if trace.warnings and not asks and has_warnings():
+            filename = request.frontend_attrs.get("filename", "")
+            metadata[WARNINGS] = warning_documents(trace.warnings, definition, filename)
         return cls(request, summary, metadata, logs_of(trace), contents, StepLines(builder, request.ref, trace))
 
     @classmethod
@@ -251,7 +263,8 @@ class BuildResult:
         request = request.redacted()
         summary = summarise_failure(options, request, builder, trace, error)
         lines = StepLines(builder, request.ref, trace)
-        return cls(request, summary, _metadata(request, {}), logs_of(trace), Contents(_store(builder)), lines)
+        metadata = build_metadata({}, f"{builder.node}/{request.ref}", None)
+        return cls(request, summary, metadata, logs_of(trace), Contents(_store(builder)), lines)
 
 
 def _store(builder: Builder) -> Store:
@@ -272,13 +285,3 @@ def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]
     """
     tree = getattr(response.files, "tree", None)
     return tree.diff_ids if isinstance(tree, LayerTree) and len(options.platforms) < 2 else ()
-
-
-def _metadata(request: SolveRequest, answer: dict[str, str]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"buildx.build.ref": request.ref}
-    for key, value in sorted(answer.items()):
-        if key == "containerimage.descriptor":
-            metadata[key] = msgspec.json.decode(base64.b64decode(value))
-        else:
-            metadata[key] = value
-    return metadata

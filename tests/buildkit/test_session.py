@@ -65,7 +65,8 @@ def test_an_unchanged_directory_is_not_sent_again(lab: Lab) -> None:
         sizes: list[int] = []
         result = lab.build("FROM scratch\nCOPY . /\n", "-o type=cacheonly", str(context))
         builder = choose(lab.builder)
-        record = next(record for record in builder.history(200) if record.ref == result.metadata["buildx.build.ref"])
+        ref = result.request.ref
+        record = next(record for record in builder.history(200) if record.ref == ref)
         for message in builder.replay(record):
             sizes += [one.current for one in message.statuses if "transferring context" in one.id]
         return max(sizes)

@@ -51,6 +51,8 @@ class Address(msgspec.Struct, frozen=True):
     driver: str
     """The driver's name in buildx: docker, docker-container, kubernetes, remote."""
     target: Target
+    node: str = ""
+    """The builder and its node as buildx names them, `BUILDER/NODE`; "" for a place that buildx does not know."""
 
     @property
     def shown(self) -> str:

@@ -30,6 +30,7 @@ from .connect import Connection, Pool
 from .gateway import RESOURCES_CAPABILITY, Conversation
 from .images import ResultBlobs
 from .load import Loader
+from .record import DaemonRecord
 from .session.server import SessionServer
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class BuildKitBuilder:
 
     def __init__(self, name: str, address: Address) -> None:
         self.name = name
+        self.node = address.node or f"{address.driver}/{address.driver}"
         self.driver = address.driver
         self.address = address
         self._pool = Pool(lambda: Connection(address, settings().connect_timeout))
@@ -79,7 +81,8 @@ class BuildKitBuilder:
             blobs = ResultBlobs(self._pool, daemon, planned, session, response)
             if digest := response.get("containerimage.digest"):
                 blobs.prefetch(connection, digest)
-            return SolveResponse(response, blobs.read, blobs, build.files(request))
+            record = None if "requestid" in request.frontend_attrs else DaemonRecord(connection, request.ref)
+            return SolveResponse(response, blobs.read, blobs, build.files(request), record=record)
 
     def _daemon(self, connection: Connection) -> plan.Daemon:
         store = any(_CONTAINERD_LABEL in worker.Labels for worker in connection.workers)

@@ -112,9 +112,9 @@ class ResultBlobs:
     def _from_daemon(self, digest: str) -> bytes | None:
         try:
             if self._open is not None:
-                return _read(self._open, digest)
+                return read_content(self._open, digest)
             with self._pool.connection() as connection:
-                return _read(connection, digest)
+                return read_content(connection, digest)
         except (GrpcError, BuildError):
             return None
 
@@ -179,7 +179,8 @@ class _Content(io.RawIOBase):
         super().close()
 
 
-def _read(connection: Connection, digest: str) -> bytes | None:
+def read_content(connection: Connection, digest: str) -> bytes | None:
+    """Return a small blob of the daemon; None for one that is too large for a document. Raises GrpcError."""
     request = content_pb2.ReadContentRequest(digest=digest)
     data = b""
     for part in connection.stream(_READ, request, content_pb2.ReadContentResponse, _SECONDS):

@@ -62,7 +62,8 @@ class BuilderNames:
         if is_address(name):
             scheme, _, rest = name.partition("://")
             if scheme == "docker":
-                return Address(name, "docker", self._engine(rest))
+                named = rest if _NAME.fullmatch(rest) else "default"
+                return Address(name, "docker", self._engine(rest), f"{named}/{named}")
             if scheme == "buildx":
                 return self._buildx_address(name, rest or "default")
             return parse(name, tls)
@@ -94,11 +95,13 @@ class BuilderNames:
         """
         instance = next((instance for instance in self.instances() if instance.name == name), None)
         if instance is None:
-            return Address(text, "docker", self.docker.context(name)) if name in self.docker.contexts() else None
+            if name not in self.docker.contexts():
+                return None
+            return Address(text, "docker", self.docker.context(name), f"{name}/{name}")
         node = instance.nodes[0] if instance.nodes else BuilderNode()
         if instance.driver == "remote" and is_address(node.endpoint):
             opts = node.driver_opts or {}
             tls = TLS(opts.get("cacert", ""), opts.get("cert", ""), opts.get("key", ""), opts.get("servername", ""))
-            return msgspec.structs.replace(parse(node.endpoint, tls or None), text=text)
+            return msgspec.structs.replace(parse(node.endpoint, tls or None), text=text, node=f"{name}/{node.name}")
         dial = Command(("docker", "buildx", "dial-stdio", "--builder", name))
-        return Address(text, instance.driver or "docker-container", dial)
+        return Address(text, instance.driver or "docker-container", dial, f"{name}/{node.name}")

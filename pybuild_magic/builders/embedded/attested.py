@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...attest.given import SBOM_CORE, GivenAttestation, attestations, ordered
-from ...attest.options import AttestOptions, ProvenanceOptions, SBOMOptions
+from ...attest.options import AttestOptions, ProvenanceOptions, SBOMOptions, parse_attests
 from ...attest.statement import SPDX, Attestation
 from ...cancel import Cancel
 from ...dockerfile.lower import LoweredTarget
 from ...errors import BuildError
 from ...llb.ops import Edge, walk
+from ...oci.descriptor import Descriptor
 from ...request.solve_request import SolveRequest
 from ...status.report import Reporter
 from ...store import Store
@@ -24,6 +25,7 @@ from .solver import Solver
 from .sources import Resolver
 
 if TYPE_CHECKING:
+    from ...attest.provenance import BuildFacts
     from ...llb.protobuf import Message
 
 _SECOND = 1_000_000_000
@@ -48,6 +50,7 @@ class AttestedBuild:
         self._resolver = resolver
         self._solver = solver
         self._targets = lowered.targets
+        self._multi_platform = lowered.multi_platform
         self._origins = lowered.origins
         self._frontend_attestations = lowered.attestations
         self._location = lowered.location
@@ -89,9 +92,32 @@ class AttestedBuild:
                 raise error.at(self._location) from None
         return ordered(found)
 
+    def record(self, *, steps: bool) -> dict[str, dict[str, Any]]:
+        """See BuildRecord."""
+        from ...attest.provenance import recorded
+
+        provenance = parse_attests(self._request.frontend_attrs).provenance
+        builder_id = provenance.builder_id if provenance else ""
+        return {
+            target.platform.full if self._multi_platform else "": recorded(
+                self._facts(target, target.edge, origin), builder_id, self._form, steps=steps
+            )
+            for target, origin in zip(self._targets, self._origins, strict=True)
+            if target.edge is not None and origin is not None
+        }
+
+    def _form(self, diff_id: str) -> Descriptor | None:
+        form = next(iter(self._store.compressed.usable(diff_id)), None)
+        return Descriptor(form.media_type, form.digest, form.size) if form else None
+
     def _provenance(self, target: LoweredTarget, edge: Edge, origin: Origin, options: ProvenanceOptions) -> Attestation:
+        from ...attest.provenance import provenance
+
+        return provenance(self._facts(target, edge, origin), options)
+
+    def _facts(self, target: LoweredTarget, edge: Edge, origin: Origin) -> BuildFacts:
         from ...attest.capture import Capture, for_platform
-        from ...attest.provenance import BuildFacts, provenance
+        from ...attest.provenance import BuildFacts
 
         capture = Capture()
         capture.add([edge], self._solver.revision)
@@ -101,7 +127,7 @@ class AttestedBuild:
             images = for_platform(images, target.platform, [other.platform for other in self._targets])
         for image in images:
             capture.add_image(image)
-        facts = BuildFacts(
+        return BuildFacts(
             attrs=origin.scope.attrs,
             capture=capture,
             edge=edge,
@@ -113,7 +139,6 @@ class AttestedBuild:
             complete=not origin.scope.has_inputs,
             read=_read_op if any(node.sent for node in walk(edge)) else None,
         )
-        return provenance(facts, options)
 
     def _sbom(self, target: LoweredTarget, edge: Edge, snapshot: Snapshot, options: SBOMOptions) -> list[Attestation]:
         """Return an SBOM for the result, and one for each additional file system that the Dockerfile asks to be

@@ -53,6 +53,7 @@ class EmbeddedBuilder:
     """
 
     name = "embedded"
+    node = "embedded/embedded"
     driver = "embedded"
 
     def __init__(self, store: Store | None = None) -> None:

@@ -116,7 +116,7 @@ class Building:
         snapshot = solved[0].snapshots[0]
         is_remote = remote is not None and any(map(remote.form, snapshot))
         files = None if is_remote else _Files(self.store.tree(snapshot))  # while the lease protects what it needs
-        return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
+        return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung, record=build.record)
 
     def _lower(self, frontends: Frontends, definition: BuildInputs) -> FrontendResult:
         return frontends.solve(definition)
