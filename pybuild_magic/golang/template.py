@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
+
+import msgspec
 
 from ..errors import UsageError
 from .json import dumps
@@ -20,10 +23,17 @@ _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _HINT = "Use {{json .}} and a program that reads JSON, such as jq."
 
 
-def execute(template: str, data: Mapping[str, Any]) -> str:
+class Method(msgspec.Struct, frozen=True):
+    """A member that is called with one text, as in `{{.Label "name"}}`; it is no part of the document."""
+
+    call: Callable[[str], str]
+
+
+def execute(template: str, data: Mapping[str, Any], *, indent: bool = True) -> str:
     """Return the template's text with its actions replaced by values of `data`; a member may be a function of nothing.
 
     Members are found by the names of the JSON document or of the Go type: `.Image.Config.Env` is `config` and `Env`.
+    Unless `indent`, `json` writes a single line.
     Raises UsageError for a template that is malformed or has more than the above, and for members that do not exist.
     """
     parts: list[str] = []
@@ -33,7 +43,7 @@ def execute(template: str, data: Mapping[str, Any]) -> str:
         text = text.lstrip() if trims else text
         parts.append(text.rstrip() if match[1] else text)
         if not _COMMENT.fullmatch(match[2].strip()):
-            parts.append(_shown(_Action(match[2], data).value(), match[0]))
+            parts.append(_shown(_Action(match[2], data, indent=indent).value(), match[0]))
         end, trims = match.end(), bool(match[3])
     rest = template[end:]
     if "{{" in rest:
@@ -44,8 +54,12 @@ def execute(template: str, data: Mapping[str, Any]) -> str:
 class _Action:
     """The words of one action, read from left to right."""
 
-    def __init__(self, text: str, data: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, data: Mapping[str, Any], *, indent: bool) -> None:
         self._text, self._data = text, data
+        self._functions: dict[str | None, Callable[[list[Any]], Any]] = {
+            "json": partial(_json, indent=indent),
+            "index": _index,
+        }
         self._words: list[re.Match[str]] = []
         end = 0
         while text[end:].strip():
@@ -70,16 +84,18 @@ class _Action:
 
     def _command(self, last: list[Any]) -> Any:
         function: Callable[[list[Any]], Any] | None = None
-        if self._words and (name := self._words[0][4]) in _FUNCTIONS:
+        if self._words and (name := self._words[0][4]) in self._functions:
             self._words.pop(0)
-            function = _FUNCTIONS[name]
+            function = self._functions[name]
         operands: list[Any] = []
         while self._words and self._words[0][2] not in ("|", ")"):
             operands.append(self._operand())
         operands += last
         if function is not None and operands:
             return function(operands)
-        if len(operands) != 1:
+        if len(operands) == 2 and isinstance(operands[0], Method) and isinstance(operands[1], str):
+            return operands[0].call(operands[1])
+        if len(operands) != 1 or isinstance(operands[0], Method):
             raise self._error(self._text.strip())
         return operands[0]
 
@@ -125,17 +141,21 @@ def _go(name: str) -> str:
     return re.sub(r"[_.]", "", name).lower()
 
 
+def _is_method(value: Any) -> bool:
+    return callable(value) or isinstance(value, Method)
+
+
 def _called(value: Any) -> Any:
     return value() if callable(value) else value
 
 
-def _json(operands: list[Any]) -> str:
+def _json(operands: list[Any], *, indent: bool) -> str:
     if len(operands) != 1:
         raise UsageError(f"json takes one value, not {len(operands)}.", hint=_HINT)
     (value,) = operands
     if isinstance(value, Mapping):  # like a method of Go's, a function is no part of the document
-        value = {key: item for key, item in cast("Mapping[str, Any]", value).items() if not callable(item)}
-    return dumps(value, indent=True).decode()
+        value = {key: item for key, item in cast("Mapping[str, Any]", value).items() if not _is_method(item)}
+    return dumps(value, indent=indent).decode()
 
 
 def _index(operands: list[Any]) -> Any:
@@ -149,9 +169,6 @@ def _index(operands: list[Any]) -> Any:
             )
             raise UsageError(f"index: there is no {key!r}.", hint=known) from None
     return value
-
-
-_FUNCTIONS: dict[str | None, Callable[[list[Any]], Any]] = {"json": _json, "index": _index}
 
 
 def _shown(value: Any, action: str) -> str:

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..request.flags import Flag, Kind, MisreadError, ParsedFlags
 from ..run.flags import EXEC_FLAGS
 from ..run.options import options_of_flags
+from ..run.refused import refused
 from ..run.values import parse_signal
 from .command import command
 
@@ -21,21 +22,41 @@ _LISTED = "%build ps lists them."
     "ps",
     flags=(
         Flag("all", Kind.BOOL, "", "Include runs that have ended", short="a"),
+        Flag("filter", Kind.MANY, "NAME=VALUE", "Show only some: by label, name, status, exited, ...", short="f"),
+        Flag("format", Kind.ONE, "json|table|TEMPLATE", "Print JSON, or a Go template such as {{.Names}}"),
+        Flag("last", Kind.ONE, "NUMBER", "Show the newest, ended ones too", short="n"),
+        Flag("latest", Kind.BOOL, "", "Show the newest one, ended or not", short="l"),
+        Flag("no-trunc", Kind.BOOL, "", "Show whole commands"),
         Flag("quiet", Kind.BOOL, "", "Show only the names", short="q"),
+        refused(
+            "size",
+            "is not available: what a run has written is not measured",
+            "--diff shows what one changes.",
+            kind=Kind.BOOL,
+            short="s",
+            same="false",
+        ),
     ),
 )
 def ps(flags: ParsedFlags) -> Table | Document:
     """List the runs in the background."""
     from ..run.background import list_runs
+    from ..run.listing import chosen, formatted, read_filter
 
-    known = list_runs(ended=flags.on("all"))
+    filters = [read_filter(word) for word in flags.every("filter")]
+    most = 1 if flags.on("latest") else _number(flags.last("last", "-1"), "--last")
+    ended = flags.on("all") or most > 0 or any(name == "status" for name, _ in filters)
+    known = chosen(list_runs(ended=ended), filters)
+    known = known[:most] if most > 0 else known
+    if (form := flags.last("format")) and not flags.on("quiet"):
+        return Document((("", formatted(known, form, whole=flags.on("no-trunc"))),))
     if flags.on("quiet"):
         return Document((("", "\n".join(record.info.name for record in known)),))
     rows = tuple(
         (
             record.info.name,
             record.info.image,
-            shorten(" ".join(record.info.command))[:60],
+            " ".join(record.info.command) if flags.on("no-trunc") else shorten(" ".join(record.info.command))[:60],
             f"{seconds(max(0.0, time.time() - record.info.created))} ago",
             record.state(),
             "this kernel" if record.info.owner is not None else "itself",
@@ -43,9 +64,17 @@ def ps(flags: ParsedFlags) -> Table | Document:
         for record in known
     )
     note = "\n".join(f"{record.info.name}: {text}" for record in known for text in record.info.warnings)
-    if not known:
+    if not known and filters:
+        note = "No run has passed the filters; -a shows those that have ended, too."
+    elif not known:
         note = "Nothing runs in the background: %build run -d REF starts an image there."
     return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows, note)
+
+
+def _number(word: str, flag: str) -> int:
+    if not word.removeprefix("-").isdigit():
+        raise MisreadError(f"{flag} takes a number, not {word!r}.")
+    return int(word)
 
 
 @command(
@@ -56,22 +85,41 @@ def ps(flags: ParsedFlags) -> Table | Document:
     names=("run",),
     flags=(
         Flag("follow", Kind.BOOL, "", "Keep printing until the run ends", short="f"),
+        Flag("since", Kind.ONE, "TIME", "Show only what came from then on: 10m, or 2026-01-31T12:00:00"),
         Flag("tail", Kind.ONE, "LINES", "Show only the last lines; all by default", short="n"),
+        Flag("timestamps", Kind.BOOL, "", "Begin each line with its time", short="t"),
+        Flag("until", Kind.ONE, "TIME", "Show only what came before"),
+        refused(
+            "details",
+            "is not available: a log has no other details than times",
+            "Use -t.",
+            kind=Kind.BOOL,
+            same="false",
+        ),
     ),
 )
 def logs(flags: ParsedFlags) -> None:
     """Print the output of a run in the background."""
+    from ..golang.moment import parse_moment
+    from ..oci.timestamp import format_time
     from ..run.background import find_run
     from .run_command import Writer
 
+    now = time.time()
+    limits = {name: parse_moment(flags.last(name), now, f"--{name}") for name in ("since", "until") if flags.last(name)}
     run = find_run(flags.arguments[0])
     tail = flags.last("tail", "all")
     if tail != "all" and not tail.removeprefix("-").isdigit():
         raise UsageError(f"--tail takes a number of lines or all, not {tail!r}.")
     lines = None if tail == "all" or tail.startswith("-") else int(tail)
     write = Writer()
-    for piece in run.logs(lines, follow=flags.on("follow")):
-        write(*piece)
+    if not limits and not flags.on("timestamps"):
+        for piece in run.logs(lines, follow=flags.on("follow")):
+            write(*piece)
+        return
+    for line in run.lines(lines, follow=flags.on("follow"), **limits):
+        stamp = f"{format_time(int(line.time * 1e9))} ".encode() if flags.on("timestamps") else b""
+        write(line.stream, stamp + line.data)
 
 
 @command(

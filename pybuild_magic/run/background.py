@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import socket
@@ -28,7 +29,7 @@ from .container import Show, command_of
 from .host import HostRequest, StartReport
 from .identity import new_identity, write_identity
 from .image import find_image
-from .log import Piece, read_log
+from .log import Piece, lines_of, read_log
 from .options import RunOptions, all_labels, environment, options_of
 from .records import Record, RunInfo, find_record, new_record, records, this_process
 from .result import Captured, RunResult, code_of
@@ -58,8 +59,22 @@ class BackgroundRun:
         """The exit code; None while the run is going, or when it was killed with its host."""
         return None if self.running else self._record.fresh().info.exit_code
 
-    def logs(self, tail: int | None = None, *, follow: bool = False) -> Iterator[Piece]:
+    def logs(self, tail: int | None = None, *, follow: bool = False) -> Iterator[tuple[int, bytes]]:
         """Yield (stream, bytes) of the output so far, stream 1 or 2; with `follow`, go on until the run ends."""
+        for piece in self._pieces(tail, follow=follow):
+            yield piece.stream, piece.data
+
+    def lines(
+        self, tail: int | None = None, *, follow: bool = False, since: float = -math.inf, until: float = math.inf
+    ) -> Iterator[Piece]:
+        """Yield the lines of the output with their times, as `logs` does, from one point in time to another."""
+        for line in lines_of(self._pieces(tail, follow=follow)):
+            if line.time > until:
+                return
+            if line.time >= since:
+                yield line
+
+    def _pieces(self, tail: int | None, *, follow: bool) -> Iterator[Piece]:
         record = self._record.fresh()
         with suppress(BuildError):  # it has ended, and its log is complete
             door.ask(record.directory, door.Flush()).close()
@@ -254,7 +269,7 @@ class Entered:
     def captured(self, show: Show | None = None) -> RunResult:
         """Run the process to its end, and return its output, which `show` gets as it comes. An interrupt kills it."""
         streams = {1: Captured(), 2: Captured()}
-        chunks: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        chunks: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
         failure: list[BaseException] = []
         code = [0]
 

@@ -9,18 +9,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 LIMIT = 16 << 20
 """The most bytes that are kept, in two files: when the second is full, the first is removed."""
-_NAME, _OLDER = "log", "log.1"
-_HEAD = struct.Struct("<BI")
-"""The head of a piece: its stream, 1 (stdout) or 2 (stderr), and its length."""
+_NAME, _OLDER = "output", "output.1"
+_HEAD = struct.Struct("<BId")
+"""The head of a piece: its stream, 1 (stdout) or 2 (stderr), its length, and when it came."""
 _NUMBER = struct.Struct("<Q")
 _PIECE = 1 << 16
 _TICK = 0.05
 
-Piece = tuple[int, bytes]
+
+class Piece(NamedTuple):
+    """Output of a process, as it was written, or one line of it."""
+
+    stream: int
+    """1 (stdout) or 2 (stderr)."""
+    data: bytes
+    time: float
+    """When it came, or, for a line, when its end did: seconds since 1970."""
 
 
 class LogWriter:
@@ -34,12 +42,13 @@ class LogWriter:
 
     def write(self, stream: int, data: bytes) -> None:
         """Append output; it is lost when the disk is full."""
+        now = time.time()
         for start in range(0, len(data), _PIECE):
             part = data[start : start + _PIECE]
             if self._size + len(part) > self._half:
                 self._turn()
             with suppress(OSError):
-                self._size += self._file.write(_HEAD.pack(stream, len(part)) + part)
+                self._size += self._file.write(_HEAD.pack(stream, len(part), now) + part)
 
     def _begin(self) -> None:
         """Begin a new file, which starts with its number."""
@@ -104,10 +113,10 @@ def _pieces(file: BinaryIO, running: Callable[[], bool] | None, path: Path) -> I
         rest += file.read()
         at = 0
         while at + _HEAD.size <= len(rest):
-            stream, length = _HEAD.unpack_from(rest, at)
+            stream, length, came = _HEAD.unpack_from(rest, at)
             if at + _HEAD.size + length > len(rest):
                 break
-            yield stream, rest[at + _HEAD.size : at + _HEAD.size + length]
+            yield Piece(stream, rest[at + _HEAD.size : at + _HEAD.size + length], came)
             at += _HEAD.size + length
         rest = rest[at:]
         if ends:
@@ -124,13 +133,17 @@ def _turned(file: BinaryIO, path: Path) -> bool:
 
 
 def last_lines(pieces: Iterable[Piece], count: int) -> list[Piece]:
-    """Return the last `count` lines, each with its stream."""
-    lines: deque[Piece] = deque(maxlen=count)
-    open_line: dict[int, bytes] = {}
-    for stream, data in pieces:
-        parts = (open_line.pop(stream, b"") + data).splitlines(keepends=True)
-        if parts and not parts[-1].endswith(b"\n"):
-            open_line[stream] = parts.pop()
-        lines.extend((stream, part) for part in parts)
-    lines.extend((stream, rest) for stream, rest in open_line.items())
-    return list(lines)
+    """Return the last `count` lines."""
+    return list(deque(lines_of(pieces), maxlen=count))
+
+
+def lines_of(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the lines of each stream, when their ends have come; the last need not have one."""
+    open_lines: dict[int, Piece] = {}
+    for stream, data, came in pieces:
+        begun = open_lines.pop(stream, None)
+        *whole, rest = ((begun.data if begun else b"") + data).split(b"\n")
+        yield from (Piece(stream, line + b"\n", came) for line in whole)
+        if rest:
+            open_lines[stream] = Piece(stream, rest, came)
+    yield from open_lines.values()

@@ -17,7 +17,7 @@ from pybuild_magic.notebook.command import Syntax
 from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.completion import complete as complete_magic
 from pybuild_magic.notebook.operands import complete_command, flags_after
-from pybuild_magic.request.flags import Flag, Kind, MisreadError, taken
+from pybuild_magic.request.flags import Flag, Kind, MisreadError, parse_flags, taken
 
 
 def lines(commands: Mapping[str, Syntax]) -> Iterator[tuple[tuple[str, ...], Syntax]]:
@@ -131,7 +131,7 @@ def test_a_flag_of_docker_that_has_no_place_here_is_answered_with_the_reason(
     assert (flag.refused in caught.value.message, caught.value.hint) == (True, flag.instead)
     assert flag.instead
     for same in filter(None, flag.same):
-        CELLS[words].parse([f"--{flag.name}={same}", "busybox", "true"], "")
+        parse_flags([f"--{flag.name}={same}"], CELLS[words].flags)
 
 
 @pytest.mark.parametrize("syntax", [*CELLS.values(), *SHELLS.values()])

@@ -128,6 +128,61 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         _READY,
         Step(("logs", NAME)),
     ),
+    "listed": (
+        _begin(_STAY, "-l", "team=NAME", "-l", "bare", "--label", "x=y=z"),
+        _READY,
+        *(
+            Step(("ps", *words, "--format", '{{.Names}} {{.Command}} {{.State}} {{.Labels}} {{.Label "x"}}'))
+            for words in (
+                *(("-f", f"label={label}") for label in ("team=NAME", "team=other", "missing")),
+                *(("-f", "label=team=NAME", "--filter", f"label={label}") for label in ("bare", "x=y=z", "bare=1")),
+                *(("-f", f"name={name}") for name in ("NAME", "^NAME$", "/NAME", "NAME.", "AME")),
+                ("-f", "name=NAME", "-f", "name=other"),
+                *(("-f", "name=NAME", "-f", f"status={state}") for state in ("running", "exited", "paused")),
+                ("-f", "name=NAME", "-f", "status=exited", "-f", "status=running"),
+                *(("-f", "name=NAME", "-f", f"ancestor={image}") for image in (IMAGE, f"{IMAGE}:latest", "busybox")),
+                *(("-af", "name=NAME", "-f", f"exited={code}") for code in (0, 3)),
+                *(("-f", "name=NAME", "-f", f"{word}=NAME") for word in ("before", "since")),
+            )
+        ),
+        Step(("ps", "-f", "label=team=NAME", "--format", "table {{.Names}}\\t{{.State}}\\t{{.Labels}}")),
+        Step(("ps", "-f", "label=team=NAME", "--format", 'table {{.Names}} {{.Label "x"}}')),
+        Step(("ps", "-f", "label=team=NAME", "--format", "{{json .Names}}")),
+        Step(("ps", "-f", "label=missing", "--format", "json")),
+        _quiet("ps", "-f", "nosuch=1"),
+        _quiet("ps", "-f", "label"),
+        _quiet("ps", "-f", "status=nosuch"),
+        _quiet("ps", "-n", "x"),
+        _quiet("ps", "-f", "before=missing-NAME"),
+        _quiet("ps", "-f", "label=team=NAME", "--format", "{{.Nosuch}}"),
+        _quiet("stop", "-t", "0", NAME),
+        Step(("ps", "-f", "label=team=NAME", "--format", "{{.Names}}")),
+        Step(("ps", "-n", "1", "-f", "label=team=NAME", "--format", "{{.Names}} {{.State}}")),
+        Step(("ps", "-l", "-f", "label=team=NAME", "--format", "{{.Names}} {{.State}}")),
+        *(
+            Step(("ps", *words, "-f", "label=team=NAME", "--format", "{{.Names}} {{.State}}"))
+            for words in (
+                *(("-f", "exited=137", *more) for more in ((), ("-a",))),
+                *(("-f", f"status={state}") for state in ("running", "exited")),
+            )
+        ),
+    ),
+    "logged_in_time": (
+        _begin(f"echo out; echo err >&2; {_STAY}"),
+        _READY,
+        *(
+            Step(("logs", *words, NAME))
+            for words in (
+                *(("--since", word) for word in ("1h", "1h30m", "-1h", "2013-01-02", "2013-01-02T13", "5", "1.5")),
+                *(("--since", f"2013-01-02T13:23{word}") for word in (":37", ":37.5", "Z", ":37+01:00")),
+                *(("--until", word) for word in ("1h", "2013-01-02T13:23:37Z", "-1h", "4000000000")),
+                ("--since", "1h", "--until", "-1h", "--tail", "5"),
+                ("--since", ""),
+            )
+        ),
+        *(_quiet("logs", "--since", word, NAME) for word in ("x", "5 s", "2013-13-02", "2013-1-2", "1h30")),
+        _quiet("stop", "-t", "0", NAME),
+    ),
     "not_begun": (
         _quiet("run", "-d", "--name", NAME, IMAGE, "nosuch"),
         _quiet("run", "-d", "--name", f"{NAME}-2", "-u", "nobody9", IMAGE, "true"),

@@ -25,7 +25,7 @@ Answer = tuple[int, bytes, bytes]
 
 def _named(words: Sequence[str], scenario: str) -> list[str]:
     name = f"pybuild-{os.getpid()}-{scenario}"
-    return [word.replace(NAME, name) if word.startswith(NAME) else word for word in words]
+    return [word.replace(NAME, name) for word in words]
 
 
 @pytest.fixture(scope="module")
