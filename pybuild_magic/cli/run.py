@@ -88,7 +88,7 @@ def attached(container: Container) -> int:
         outcome, changes = container.execute(_write, cancel, hold, terminal)
         if outcome.limits and sys.stderr.isatty():  # elsewhere, only the process's own output is expected
             tell(f"Limits: {outcome.limits}.")
-        for text in (*outcome.warnings, *outcome.reached):
+        for text in (*outcome.warnings, *outcome.reached.sentences):
             tell(f"WARNING: {text}")
         if container.options.diff:
             tell(repr(changes))

@@ -292,7 +292,7 @@ class _Run:
         outcome, changes = self.container.execute(self.take, self.cancel, self.hold)
         duration = time.monotonic() - started
         if self.show is not None:
-            for text in (*outcome.warnings, *outcome.reached):
+            for text in (*outcome.warnings, *outcome.reached.sentences):
                 self.chunks.put((2, f"WARNING: {text}\n".encode()))
         return RunResult(
             exit_code=code_of_outcome(outcome),
@@ -303,7 +303,7 @@ class _Run:
             changes=changes if options.diff else None,
             image=options.commit,
             limits=outcome.limits,
-            warnings=(*outcome.warnings, *outcome.reached),
+            warnings=(*outcome.warnings, *outcome.reached.sentences),
         )
 
     def result(self) -> RunResult:

@@ -18,7 +18,7 @@ from .accounts import AccountError
 from .execspec import ExecSpec, root_of
 from .failed import FailedStep, FailedSteps, holds
 from .sandbox import RunOutcome, RunSpec, Sandbox
-from .sandbox.limits import NO_LIMITS, Limits
+from .sandbox.limits import NO_LIMITS, NONE_REACHED, Limits, Reached
 from .snapshot import Snapshot
 
 LAST_LINES = 20
@@ -97,7 +97,7 @@ class ExecRun:
             error = self._failed(outcome.exit_code, outcome.error, outcome.reached)
             error.step_ref = self._keep(outcome, root, secrets)
             raise error
-        self._warn(outcome.reached)
+        self._warn(outcome.reached.sentences)
         layers: dict[int, str] = {}
         try:
             for number, changes in outcome.outputs.items():
@@ -129,15 +129,16 @@ class ExecRun:
     def _said(self) -> str:
         return f"process {quote(' '.join(self._op.meta.args))} did not complete successfully"
 
-    def _failed(self, exit_code: int, error: str = "", reached: Sequence[str] = ()) -> RunError:
+    def _failed(self, exit_code: int, error: str = "", reached: Reached = NONE_REACHED) -> RunError:
+        sentences = reached.sentences
         how = f"exit code: {exit_code}{': ' if error else ''}{error}"
-        if exit_code == _KILLED and any("memory" in text for text in reached):
-            how = "cannot allocate memory"  # as BuildKit says it
+        if exit_code == _KILLED and reached.memory:
+            how = "cannot allocate memory"  # as BuildKit says it where cgroups are of version 2
         return RunError(
             f"{self._said()}: {how}",
             exit_code,
             location=self._node.location,
-            hint=" ".join((*reached, _LESS)) if reached else "",
+            hint=" ".join((*sentences, _LESS)) if sentences else "",
             logs=self._tail.lines(),
         )
 

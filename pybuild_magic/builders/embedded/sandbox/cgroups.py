@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ....errors import UnsupportedError, UsageError
-from .limits import NO_LIMITS, ROOT, Files, Limits, version_1, version_2
+from .limits import NO_LIMITS, NONE_REACHED, ROOT, Files, Limits, Reached, version_1, version_2
 
 _PREFIX = "pybuild-"
 _INIT = f"{_PREFIX}init"
@@ -33,6 +33,7 @@ class Cgroups:
         self.limits = limits
         self._made: list[Path] = []
         self._counting: list[Path] | None = None
+        self._counts = 0, 0
         try:
             _make(limits, self._made)
         except BaseException:
@@ -44,13 +45,19 @@ class Cgroups:
         """The files through which a process joins them."""
         return [str(place / "cgroup.procs") for place in self._made if place.name.startswith(_PREFIX)]
 
-    def events(self) -> Events:
-        """Return what the limits have done so far."""
+    def reached(self, *, shared: bool = False) -> Reached:
+        """Return the limits that were reached since the last call; `shared` as in `Reached`."""
         if self._counting is None:
             self._counting = [place / name for place in self._made for name in _EVENTS if (place / name).exists()]
         texts = [_read(file) for file in self._counting]
         counts = dict(line.split(" ", 1) for text in texts for line in text.splitlines() if " " in line)
-        return Events(int(counts.get("oom_kill", 0)), int(counts.get("max", 0)))
+        killed, refused = self._counts
+        self._counts = int(counts.get("oom_kill", 0)), int(counts.get("max", 0))
+        return Reached(
+            memory=self.limits.memory if self._counts[0] > killed else 0,
+            pids=self.limits.pids if self._counts[1] > refused else 0,
+            shared=shared,
+        )
 
     def close(self) -> None:
         """Remove them, once their processes are dead."""
@@ -66,23 +73,6 @@ _EVENTS = ("memory.events", "memory.oom_control", "pids.events")
 """The files with counts, of which a cgroup has those of its version. `max` of memory.events comes before that of
 pids.events, which replaces it.
 """
-
-
-class Events(msgspec.Struct, frozen=True):
-    """What limits have done: the processes that were killed, and those that were not started."""
-
-    killed: int = 0
-    refused: int = 0
-
-    def since(self, before: Events, limits: Limits, whose: str = "") -> tuple[str, ...]:
-        """Return a sentence for each limit that was reached; `whose` says of what it is a limit."""
-        texts: list[str] = []
-        if limits.memory and self.killed > before.killed:
-            size = f"{limits.memory / (1 << 20):.4g} MiB"
-            texts.append(f"Linux killed a process because memory ran out: the limit{whose} is {size}.")
-        if limits.pids and self.refused > before.refused:
-            texts.append(f"Linux refused to start another process: the limit{whose} is {limits.pids}.")
-        return tuple(texts)
 
 
 @contextmanager
@@ -132,7 +122,6 @@ class Guard:
         self.why = ""
         """The reason why there are none, or not all."""
         self._cgroups: Cgroups | None = None
-        self._seen = Events()
         with suppress(OSError):
             sweep()
         replace = msgspec.structs.replace
@@ -147,12 +136,9 @@ class Guard:
                 self.why = self.why or (error.strerror if isinstance(error, OSError) else "") or str(error)
                 self.close()
 
-    def reached(self) -> tuple[str, ...]:
-        """Return a sentence for each limit that was reached since the last call."""
-        if self._cgroups is None:
-            return ()
-        before, self._seen = self._seen, self._cgroups.events()
-        return self._seen.since(before, self.limits, " of all that is run here")
+    def reached(self) -> Reached:
+        """Return the limits that were reached since the last call."""
+        return self._cgroups.reached(shared=True) if self._cgroups else NONE_REACHED
 
     def close(self) -> None:
         """Remove the cgroups, once the process has ended."""

@@ -39,8 +39,8 @@ class Limits(msgspec.Struct, frozen=True):
         """Return them for people: `memory 64 MiB, 1.5 CPUs, 100 processes`."""
         quota = f"{self.quota} of {self.period or _PERIOD} µs of a CPU" if self.quota > 0 else ""
         parts = (
-            f"memory {self.memory / (1 << 20):.4g} MiB" if self.memory else "",
-            f"memory and swap {self.swap / (1 << 20):.4g} MiB" if self.swap > 0 else "",
+            f"memory {_mebibytes(self.memory)}" if self.memory else "",
+            f"memory and swap {_mebibytes(self.swap)}" if self.swap > 0 else "",
             f"{self.cpus:g} CPUs" if self.cpus else quota,
             f"{self.shares} shares of the CPUs" if self.shares else "",
             f"CPUs {self.cpuset_cpus}" if self.cpuset_cpus else "",
@@ -52,6 +52,34 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 NO_LIMITS = Limits()
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """The limits that processes have reached; 0 for those that they have not. Its sentences are for people."""
+
+    memory: int = 0
+    """Bytes. Linux killed a process at this limit."""
+    pids: int = 0
+    """Linux refused to start another process at this limit."""
+    shared: bool = False
+    """Whether the limits are those of everything that a builder runs."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """A sentence for each limit."""
+        limit = f"the limit{' of all that is run here' if self.shared else ''} is"
+        killed = f"Linux killed a process because memory ran out: {limit} {_mebibytes(self.memory)}."
+        refused = f"Linux refused to start another process: {limit} {self.pids}."
+        return (*([killed] if self.memory else ()), *([refused] if self.pids else ()))
+
+
+NONE_REACHED = Reached()
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.4g} MiB"
+
+
 _NUMBERS = {"memory": "memory", "memswap": "swap", "cpushares": "shares", "cpuperiod": "period", "cpuquota": "quota"}
 _SETS = {"cpusetcpus": "cpuset_cpus", "cpusetmems": "cpuset_mems"}
 

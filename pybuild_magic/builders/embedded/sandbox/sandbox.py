@@ -20,12 +20,12 @@ from ....llb.ops import NO_OUTPUT
 from ....portable import file_system
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
-from .cgroups import Cgroups, Events, Guard, limited, version
+from .cgroups import Cgroups, Guard, limited, version
 from .client import Helper
 from .given import has_home, is_text
 from .layering import NOEXEC, OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
-from .limits import Limits, rlimits
+from .limits import NONE_REACHED, Limits, rlimits
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -168,15 +168,15 @@ class Sandbox:
             remembered = CacheOwners(self.store, sources if job["tracer"] or job["keeper"] else [])
             warnings = self._unheld(spec)
             limits, held = self._limit(spec.limits, job, agents, warnings) if spec.limits else ("", None)
-            reached: tuple[str, ...] = ()
+            reached = NONE_REACHED
             if hold is not None:
                 job["started"], hold.cgroups, hold.ulimits = hold.awaited, job["cgroups"], job["ulimits"]
                 hold.warnings = (*([limits] if limits else ()), *warnings)
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
                 if held is not None:
-                    reached = held.events().since(Events(), spec.limits)
-            around = self._helper.guard.reached() if self._helper.guard else ()
+                    reached = held.reached()
+            around = self._helper.guard.reached() if self._helper.guard else NONE_REACHED
             reached = reached if held is not None else around  # what happened in its own cgroups counts in both
             self.rootfs.count(job["lower"])
             remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])

@@ -8,7 +8,7 @@ import msgspec
 
 from ....llb.ops import NO_OUTPUT, MountType, NetMode
 from ..snapshot import Snapshot
-from .limits import Limits
+from .limits import NONE_REACHED, Limits, Reached
 
 
 class SandboxMount(msgspec.Struct, frozen=True):
@@ -181,8 +181,8 @@ class RunOutcome(Changes, frozen=True, kw_only=True):
     """The limits of all its processes, and by what they held."""
     warnings: tuple[str, ...] = ()
     """Sentences about what was asked for and did not hold, or held otherwise."""
-    reached: tuple[str, ...] = ()
-    """A sentence for each limit that its processes have reached."""
+    reached: Reached = NONE_REACHED
+    """The limits that its processes have reached."""
     no_workdir: bool = False
     """Whether it could not begin in its working directory, which is said on its standard error; its code is 1 then, as
     in BuildKit. A tracer does not tell, and ends with the code that docker run would.
