@@ -27,6 +27,7 @@ from pybuild_magic.errors import BuildError, RunError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.run import run
 from pybuild_magic.run.result import RunResult
+from tests.search import cgroups
 
 ROOT = Path("/sys/fs/cgroup")
 USER = 1000
@@ -55,7 +56,7 @@ def told(action: Callable[[], Any]) -> Any:
 
 def left() -> list[str]:
     """The cgroups made for processes; not those that a place's own processes were moved into."""
-    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("**/pybuild-*") if path.name != "pybuild-init")
+    return sorted(str(path.relative_to(ROOT)) for path in cgroups("pybuild-*") if path.name != "pybuild-init")
 
 
 def shell(script: str, **flags: Any) -> Any:

@@ -20,12 +20,13 @@ from pybuild_magic.builders.embedded.sandbox.limits import Limits, limits_of, ve
 from pybuild_magic.errors import RunError, UnsupportedError, UsageError
 from pybuild_magic.notebook.background_commands import ps
 from pybuild_magic.run import options_from, run, start
+from tests.search import cgroups
 
 pytestmark = pytest.mark.usefixtures("store")
 
 
-@pytest.fixture
-def cgroups() -> None:
+@pytest.fixture(name="cgroups")
+def need_cgroups() -> None:
     if not _has_cgroups():
         pytest.skip("cgroups cannot be made here")
 
@@ -39,7 +40,7 @@ def _has_cgroups() -> bool:
 
 
 def _left() -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"*/**/pybuild-{os.getpid()}-*"))
+    return cgroups(f"pybuild-{os.getpid()}-*")
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_resources_of_a_build_are_those_of_each_run() -> None:
     with pytest.raises(RunError) as caught:
         build(shown, "-", progress="quiet", cgroup_parent=parent, resources=["cpu-shares=512", "cpuset-cpus=0"])
     assert any(f"{parent}/pybuild-{os.getpid()}-" in line for line in caught.value.logs)
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{parent[1:]}"))
+    assert not cgroups(parent[1:])
 
 
 def test_resources_become_the_files_of_either_version() -> None:
@@ -183,7 +184,7 @@ print(os.getpid(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
-    left = [*Path("/sys/fs/cgroup").glob(f"*/**/pybuild-{int(ran.stdout)}-*")]
+    left = cgroups(f"pybuild-{int(ran.stdout)}-*")
     assert left
     deadline = time.monotonic() + 60
     while any(path.exists() for path in left):

@@ -19,6 +19,7 @@ from pybuild_magic.builders.embedded.sandbox import RunSpec
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted
 from pybuild_magic.store.collect import collect_garbage
+from tests.search import cgroups
 
 from .conftest import ROOTLESS, TRACED, Box, untraced
 
@@ -186,7 +187,7 @@ print(*(path.name for path in (builder.store.root / "work").iterdir()))
     owner = min(ran.stdout.split(), key=len)
     assert ran.stdout.split(), "the process has a directory, and a lock"
     assert list((tmp_path / "work").iterdir()) == []
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/pybuild-{owner.partition('-')[0]}-*"))
+    assert not cgroups(f"pybuild-{owner.partition('-')[0]}-*")
 
 
 def test_the_helper_is_started_anew_when_it_was_killed_between_runs(builtin: Box) -> None:
