@@ -91,8 +91,8 @@ def spare(store: Store) -> int:
 def plan(store: Store, limit: int, *, quick: bool = False) -> CollectionPlan:
     """Plan how to bring the store down to `limit` bytes, sparing what an image or a running build needs.
 
-    If directories of layers are `quick` to make again, because their contents are in the tars, they are dropped as
-    further forms of their layers even when recently used.
+    If what is made of layers can refer to their tars, full directories are `quick` to replace by what does. They are
+    dropped as further forms even when recently used; those that do refer to tars take no room, and stay.
     """
     planner = _Planner(store, limit, quick=quick)
     return CollectionPlan(tuple(planner.steps()), planner.before, limit, planner.survey.horizon)
@@ -131,15 +131,18 @@ class _Planner:
                 yield step
 
     def _spare(self) -> Iterator[Step]:
-        """Drop further forms of layers if they exceed their room, except those that the last build used."""
+        """Drop further forms of layers if they exceed their room, but none that is in use or small."""
         over = spare(self._store)
         if not over:
             return
         threshold = max(now() - _SETTLED_SECONDS, self._store.leases.began, self._store.history.last())
+        sizes = dict[str, int](self._store.db.read("SELECT diff_id, size FROM layers"))
         for find in (self._extracted_tars, self._directories, self._doubles):
             for owner, step in find():
-                recent = step.last_used >= threshold and not (self._quick and step.kind == DIRECTORY)
-                if over > 0 and not recent:
+                stays = step.last_used >= threshold
+                if self._quick and step.kind == DIRECTORY:
+                    stays = step.size * 2 < sizes.get(owner, 0)  # its contents are in the tar
+                if over > 0 and not stays:
                     over -= step.size
                     yield self._drop(owner, step)
 

@@ -106,6 +106,19 @@ def test_layers_are_kept_in_one_form_when_nobody_works_with_the_others(
     assert policy.spare(store) == 0
 
 
+def test_a_directory_that_refers_to_the_tar_stays_as_it_takes_no_room(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made again, it would give each build seconds where each name has to be made."""
+    monkeypatch.setattr(policy, "_SPARE_LEAST", 0)
+    collector = Collector(store, lambda: 1 << 40, lambda: True)
+    small, full = filled(store, "small", 0), filled(store, "full", 0)
+    store.rootfs.resize(small.diff_id, SIZE // 50)
+    assert policy.spare(store) > SIZE
+    collector.run()
+    assert "D" in forms(store, small) and "D" not in forms(store, full)
+
+
 def test_images_with_a_name_stay_with_all_that_cannot_be_had_again(store: Store, collector: Collector) -> None:
     of_image, own = filled(store, "image", 10 * HOUR), layer_of(store, "own", SIZE)
     mine = store.blobs.put(b"m" * SIZE)
