@@ -1,8 +1,8 @@
 /* Layers below the root: a directory is filled from them when a process first looks into it, so that directories
- * which nobody looks into cost nothing. Regular files become hard links, which cow.c breaks before they change, and
- * whose contents lazy.c writes when they are opened; everything else is created. A layer's deletions are sockets, or
- * overlayfs's whiteouts; a directory that hides those below contains a file `.wh..wh..opq`; the table of owners by path
- * is beside the layer's directory, as `owners`. */
+ * which nobody looks into cost nothing; nor do those of a layer, whose names lazy.c makes then. Regular files become
+ * hard links, which cow.c breaks before they change, and whose contents lazy.c writes when they are opened; everything
+ * else is created. A layer's deletions are sockets, or overlayfs's whiteouts; a directory that hides those below
+ * contains a file `.wh..wh..opq`; the table of owners by path is beside the layer's directory, as `owners`. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
@@ -215,6 +215,8 @@ static int make(struct shown *s, int n, int from, int to, struct dirent *item)
 	}
 	if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
+	if (S_ISDIR(st.st_mode))
+		lazy_show_directory(layers[s->layers[n]].fd, rel, &st);
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 	if (S_ISDIR(st.st_mode))
 		return make_directory(s, n, from, to, name, rel, &st);
@@ -246,6 +248,8 @@ static int fill(struct shown *s)
 	int bad = 0, to = openat(mounts_root(), rel, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (to < 0 || fstat(to, &before))
 		return -errno;
+	for (int n = 0; n < s->count && !bad; n++)
+		bad = lazy_names(layers[s->layers[n]].fd, s->g + (*s->g == '/'));
 	for (int n = 0; n < s->count && !bad; n++) {
 		int from = openat(layers[s->layers[n]].fd, rel, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		DIR *directory = from < 0 ? NULL : fdopendir(from);

@@ -230,6 +230,8 @@ int lower_failed(void);
 void lower_fails(int bad);
 int lazy_add(int fd, const char *directory);
 int lazy_need(const struct stat *st);
+int lazy_names(int fd, const char *path);
+void lazy_show_directory(int fd, const char *path, struct stat *st);
 void lazy_show(struct stat *st);
 int cow_break(struct where *w, const struct stat *st, bool empty);
 bool cow_shared(const struct stat *st, const struct where *w);

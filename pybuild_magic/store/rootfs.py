@@ -40,13 +40,18 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _matches(root: bytes, name: str, entry: Entry) -> bool:
+def _matches(root: bytes, name: str, entry: Entry, *, growing: bool) -> bool:
+    """Return whether the file is as the entry says; in a `growing` directory, whose names are made when they are looked
+    for, it may not be there yet.
+    """
     place = root + b"/" + os.fsencode(name)
     if entry.type in (CHAR, BLOCK) or len(place) > _LONGEST:
         return True  # devices are missing where the system does not allow them
     try:
         status = os.lstat(place)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        return growing
+    except NotADirectoryError:
         return False
     if entry.type == HARDLINK:
         return not stat.S_ISDIR(status.st_mode)
@@ -123,9 +128,10 @@ class RootfsDirs:
             return "is damaged"
         if not (path / "fs").is_dir():
             return ""
+        growing = (path / "lazy").exists()
         try:
             for name, node in Unpacked(diff_id, self._layer(diff_id).index).walk():
-                if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry):
+                if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry, growing=growing):
                     return f'differs from its layer at "/{name}"'
         except (PermissionError, StoreError):
             return ""  # files of subordinate users cannot be checked, and a missing layer is reported separately

@@ -18,6 +18,7 @@ import pytest
 from pybuild_magic.builders.embedded.sandbox import Sandbox
 from pybuild_magic.llb.ops import NetMode
 from pybuild_magic.store import BLOCK, CHAR, FIFO, HARDLINK, SYMLINK, Compressed, Entry, Layer, Store
+from pybuild_magic.store.fsck import fsck
 from tests.sandbox.conftest import TIME, Box, directory, file, write_base
 from tests.services import require
 from tests.services.common import need_root
@@ -285,6 +286,7 @@ def test_whoever_dies_while_a_content_is_written_leaves_no_trace(boxes: tuple[Bo
     content = os.urandom(300_000)
     layer = traced.layer(directory("half"), file("half/one", content), file("half/two", content[1:]))
     snapshot = (*traced.snapshot, layer.diff_id)
+    traced.run("ls /half", snapshot=snapshot)
     [root] = traced.sandbox.rootfs.stack((layer.diff_id,))
     with Path(root, "half/one").open("r+b") as half, Path(root, "half/two").open("r+b") as other:
         half.write(content[:5000])
@@ -302,6 +304,72 @@ def test_whoever_dies_while_a_content_is_written_leaves_no_trace(boxes: tuple[Bo
     ]
     made = {entry.path: entry for entry in traced.sandbox.commit(ran.outcome).index}
     assert made["half/moved"].mtime == made["half/two"].mtime == TIME
+
+
+MADE = (
+    directory("top", mode=0o751),
+    directory("top/in", mode=0o555),
+    file("top/in/file", b"content" * 1000),
+    file("top/in/empty"),
+    Entry("top/in/link", SYMLINK, 0o777, mtime=TIME, link="file"),
+    directory("top/in/deep", mode=0o700),
+    file("top/in/deep/f", b"deep"),
+    file("top/setid", b"s" * 5000, mode=0o2755),
+    directory("other"),
+    file("top/in/deep/g", b"hard" * 2000),
+    Entry("other/hard", HARDLINK, mtime=TIME, link="top/in/deep/g"),
+)
+
+
+def names(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+def test_names_are_made_when_somebody_looks_into_their_directory(boxes: tuple[Box, Box]) -> None:
+    """But for those that only the extraction can make, such as hard links and their targets."""
+    _, traced = boxes
+    layer = traced.layer(*MADE)
+    snapshot = (*traced.snapshot, layer.diff_id)
+    [root] = map(Path, traced.sandbox.rootfs.stack((layer.diff_id,)))
+    first = {"top", "other", "other/hard", "top/in", "top/in/deep", "top/in/deep/g", "top/setid"}
+    assert names(root) == first
+    assert fsck(traced.store) == []
+    script = "stat -c '%n %A %Y' /top/* /top/in/*; stat -c %s /top/in/file; readlink /top/in/link"
+    ran = traced.run(script, snapshot=snapshot)
+    assert names(root) == first | {"top/in/file", "top/in/empty", "top/in/link"}
+    assert ran.stdout == boxes[0].run(script, snapshot=(*boxes[0].snapshot, boxes[0].layer(*MADE).diff_id)).stdout
+    assert {info.st_mtime_ns for path in root.rglob("*") if (info := path.lstat())} == {TIME}
+    assert traced.run("cat /top/in/deep/*; rm -r /top", snapshot=snapshot).stdout == "deep" + "hard" * 2000
+    assert fsck(traced.store) == []
+
+
+def test_whoever_dies_while_names_are_made_leaves_no_trace(boxes: tuple[Box, Box]) -> None:
+    """Some are on the disk as a killed tracer left them, without a size, a mode or a time."""
+    _, traced = boxes
+    layer = traced.layer(*MADE, directory("only"), directory("only/some", 0o711), file("only/some/f", b"some"))
+    snapshot = (*traced.snapshot, layer.diff_id)
+    [root] = map(Path, traced.sandbox.rootfs.stack((layer.diff_id,)))
+    (root / "top/in/file").touch()
+    (root / "top/in/link").symlink_to("file")
+    (root / "only/some").mkdir(0o700)
+    assert {"only/some/f", "top/in/empty"}.isdisjoint(names(root))
+    ran = traced.run("cat /top/in/link /only/some/f; stat -c '%Y %a' /top/in /only /only/some", snapshot=snapshot)
+    seconds = TIME // 10**9
+    assert ran.stdout == f"{'content' * 1000}some{seconds} 555\n{seconds} 755\n{seconds} 711\n"
+
+
+def test_many_at_once_find_all_names(boxes: tuple[Box, Box]) -> None:
+    _, traced = boxes
+    layer = traced.layer(
+        *(directory(path) for path in ("m", *(f"m/{n}" for n in range(50)))),
+        *(file(f"m/{n}/{m}", f"{n} {m}\n".encode()) for n in range(50) for m in range(50)),
+    )
+    snapshot = (*traced.snapshot, layer.diff_id)
+    script = "for i in 1 2 3; do find /m -type f -exec cat {} + | sort | md5sum & done; wait"
+    with ThreadPoolExecutor(4) as pool:
+        everyone = list(pool.map(lambda _: traced.run(script, snapshot=snapshot), range(4)))
+    lines = sorted(f"{n} {m}\n" for n in range(50) for m in range(50))
+    assert [ran.lines for ran in everyone] == [[f"{hashlib.md5(''.join(lines).encode()).hexdigest()}  -"] * 3] * 4
 
 
 @pytest.mark.parametrize("damage", ["of another kind", "cut", "empty"])

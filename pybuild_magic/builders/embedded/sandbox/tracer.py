@@ -50,11 +50,12 @@ refuse; without `--root`, not what directories on the way there refuse.
 `--lower` is a directory of a layer, bottom first, with its table of owners beside it (`../owners`, by path); whiteouts
 are sockets, or devices 0:0, an opaque directory has a file `.wh..wh..opq`. The root starts empty; a directory is filled
 when a process first looks into it: with hard links to the layers' regular files, on the same file system, and with
-directories, links and pipes of its own. What nobody looks at costs nothing. A file in the table `../lazy` has a hole
-for content, which is written when a process opens it (`helper/lazy.py`). `--cow`, which follows from it, copies a file
-of several names, which is a layer's, before it is written, cut off, or given another mode, owner, time or xattr: in
-`--work`, a directory of the root's file system. As overlayfs does under BuildKit, that parts the names which the image
-has for one file, a directory of a layer cannot be renamed (EXDEV), and a copy leaves the times of its directory.
+directories, links and pipes of its own. What nobody looks at costs nothing. The table `../lazy` has the names that
+are made, in the layer's directory, when a process first looks into theirs, and the contents that are written when a
+process opens their files (`helper/lazy.py`). `--cow`, which follows from it, copies a file of several names, which is
+a layer's, before it is written, cut off, or given another mode, owner, time or xattr: in `--work`, a directory of the
+root's file system. As overlayfs does under BuildKit, that parts the names which the image has for one file, a
+directory of a layer cannot be renamed (EXDEV), and a copy leaves the times of its directory.
 `--changes` are the paths in the root, each ended by NUL, that were made, removed, renamed, opened to write or whose
 attributes were changed; a directory that was made or moved there ends with a slash, and all in it counts.
 

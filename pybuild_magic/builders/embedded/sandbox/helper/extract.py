@@ -10,12 +10,13 @@ import marshal
 import mmap
 import os
 import stat
+import time
 
 from . import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
     from .jobs import EntryRow, ExtractJob
@@ -77,6 +78,34 @@ class Extraction:
         else:
             self.others[path] = row
 
+    def postpone(self) -> list[lazy.Record]:
+        """Take out what the tracer can make when a process looks into its directory; return it."""
+        targets = {row[LINK] for row in self.others.values() if row[TYPE] == "1"}
+        now = {path for path in self.directories if "/" not in path} | self.opaque
+        now |= {path for path, row in self.directories.items() if row is None or row[XATTRS]}
+        now |= {path.rpartition("/")[0] for path in self.deleted}
+        later: dict[str, EntryRow] = {}
+        for path, row in self.others.items():
+            plain = row[TYPE] == "2" or (row[TYPE] == "0" and not row[MODE] & 0o7000)
+            if plain and "/" in path and not row[XATTRS] and path not in targets:
+                later[path] = row
+            else:
+                now.add(path.rpartition("/")[0])
+        for path in list(now):
+            while (path := path.rpartition("/")[0]) not in now:
+                now.add(path)
+        for path, row in list(self.directories.items()):
+            if row and path not in now:
+                later[path] = row
+                del self.directories[path]
+        for path in later.keys() & self.others.keys():
+            del self.others[path]
+        kinds = {"0": stat.S_IFREG, "2": stat.S_IFLNK, "5": stat.S_IFDIR}
+        return [
+            (path, kinds[row[TYPE]] | row[MODE], row[MTIME], row[SIZE], row[BLOB], row[OFFSET], row[LINK], 0)
+            for path, row in later.items()
+        ]
+
     def _need(self, path: str) -> None:
         while path not in self.directories:
             self.directories[path] = None
@@ -94,14 +123,17 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
     os.chdir(job["root"])
     plan = Extraction(job["entries"])
     writer = Writer(job["blobs"], devices=devices, single=single)
+    now = time.time_ns()
+    times = {path: row[MTIME] if row else now for path, row in plan.directories.items()}
+    later = plan.postpone() if job["lazy"] else []
     for path in sorted(plan.directories):
         if path:
             os.mkdir(path, 0o700)
     files = [row for row in plan.others.values() if row[TYPE] == "0"]
     if job["lazy"]:
-        hollow = [row for row in files if is_lazy(row)]
-        lazy.write(job["lazy"], job["tars"], [writer.hollow(row) for row in hollow])
-        files = [row for row in files if not is_lazy(row)]
+        hollow = [row for row in files if is_hollow(row)]
+        files = [row for row in files if not is_hollow(row)]
+        lazy.write(job["lazy"], job["tars"], _by_directory([*later, *map(writer.hollow, hollow)]), times)
     _write_files(writer, files)
     for row in plan.others.values():
         if row[TYPE] not in "01":
@@ -128,9 +160,16 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
             marshal.dump(record(job["entries"]), file)
 
 
-def is_lazy(row: EntryRow) -> bool:
+def is_hollow(row: EntryRow) -> bool:
     """Return whether a file's content may be written later; a later write would clear its set-user-ID bit."""
     return row[SIZE] > 0 and not row[MODE] & 0o7000
+
+
+def _by_directory(records: Iterable[lazy.Record]) -> dict[str, list[lazy.Record]]:
+    found: dict[str, list[lazy.Record]] = {}
+    for record in records:
+        found.setdefault(record[0].rpartition("/")[0], []).append(record)
+    return found
 
 
 def write_mark(path: str) -> None:
@@ -219,7 +258,7 @@ class Writer:
         finally:
             os.close(fd)
 
-    def hollow(self, row: EntryRow) -> lazy.Hollow:
+    def hollow(self, row: EntryRow) -> lazy.Record:
         """Make a regular file with a hole for content."""
         path, size = row[PATH], row[SIZE]
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, row[MODE])
@@ -230,7 +269,7 @@ class Writer:
                 self._attributes(fd, row)
             os.utime(fd, ns=(row[MTIME], row[MTIME]))
             info = os.fstat(fd)
-            return info.st_ino, path, size, info.st_mtime_ns, row[BLOB], row[OFFSET]
+            return path, info.st_mode, info.st_mtime_ns, size, row[BLOB], row[OFFSET], "", info.st_ino
         finally:
             os.close(fd)
 

@@ -121,7 +121,7 @@ class ExtractJob(TypedDict):
     owners: str
     """The file for the table of owners of a traced root."""
     lazy: str
-    """The file for the table of contents that the tracer writes later (see `lazy`); "" to write all contents now."""
+    """The file for the table of names and contents that the tracer makes later (see `lazy`); "" to make all now."""
     tars: list[str]
     """The paths of `blobs` from the directory in which that table will be."""
     remembered: bool
