@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from pybuild_magic.dockerfile.parser import parse
 from pybuild_magic.environments.repository.compiled import Compiled, compile_repository
 from pybuild_magic.environments.repository.files import OnDisk, RepositoryFiles
 from pybuild_magic.environments.repository.opening import image_name, open_repository
-from pybuild_magic.errors import BuildError, ContextError, UnsupportedError, UsageError
+from pybuild_magic.errors import BuildError, ContextError, SourceError, UnsupportedError, UsageError
 from pybuild_magic.session import MemorySource
 
 from .repositories import CASES, Case
@@ -242,6 +244,7 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[BuildError], str]] = {
     "an include outside": ({"requirements.txt": "-r ../../etc/passwd"}, ContextError, "which is not in the repository"),
     "Nix": ({"default.nix": "{}"}, UnsupportedError, "Nix environments are not supported"),
     "unreadable renv.lock": ({"renv.lock": "{"}, ContextError, "renv.lock cannot be read"),
+    "renv.lock of no R": ({"renv.lock": "{}"}, UsageError, "renv.lock does not say which R made it"),
     "renv.lock with a shell": (
         {"renv.lock": '{"R": {"Version": "4 AS a"}}'},
         UsageError,
@@ -339,7 +342,39 @@ def test_an_image_has_the_name_of_its_repository(text: str, name: str) -> None:
 
 
 def test_what_is_no_repository_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ContextError, match="does not exist"):
+    with pytest.raises(ContextError, match=r"The repository .*missing does not exist\. Name a directory, or a URL"):
         open_repository(str(tmp_path / "missing"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ContextError, match=r"The repository .*file is not a directory"):
+        open_repository(str(tmp_path / "file"))
+    with pytest.raises(ContextError, match=r"is a file URL\. Write the path of the directory"):
+        open_repository(tmp_path.as_uri())
     with pytest.raises(UsageError, match="not a Git repository"):
         open_repository("ftp://host/a.git")
+
+
+def test_a_private_repository_is_fetched_over_ssh_with_an_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "theirs.git"
+    repository.mkdir()
+    (repository / "apt.txt").write_text("graphviz\n")
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@t", "-C", str(repository)]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    # An ssh that runs the command here, if it was given an agent.
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ssh").write_text('#!/bin/sh\ntest -S "$SSH_AUTH_SOCK" || exit 9\nfor last; do :; done\neval "$last"\n')
+    (programs / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYBUILD_HOME", str(tmp_path / "store"))
+    url = f"ssh://git@host.example{repository}"
+    with pytest.raises(SourceError, match=r"needs SSH, but the build has no SSH agent\. Pass --ssh default"):
+        open_repository(url)
+    agent = tmp_path / "agent"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(agent))
+        found = open_repository(url, ssh=(f"default={agent}",))
+    assert [finding.path for finding in found.findings] == ["apt.txt"]
+    assert found.line == f"-t theirs --ssh default={agent} {url}"

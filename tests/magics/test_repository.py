@@ -75,7 +75,7 @@ def test_a_command_s_own_flags_are_offered(shell: Shell) -> None:
     def offered(line: str) -> list[str]:
         return [completion.text for completion in complete(line, len(line), shell.ip)["completions"]]
 
-    assert sorted(offered("%build repo --")) == ["--base", "--list", "--secret", "--tag"]
+    assert sorted(offered("%build repo --")) == ["--base", "--list", "--secret", "--ssh", "--tag"]
     assert offered("%build repo . --l") == ["--list"]
     assert "--entrypoint" in offered("%build run --e")
     assert "--label" in offered("%build --l")

@@ -15,13 +15,13 @@ from ...builders.embedded.sources import Resolver, SourceContext, open_source
 from ...builders.embedded.sources.context import ResolveMode
 from ...cancel import Cancel
 from ...dockerfile.git_ref import GitRef, parse_git_ref
-from ...errors import UsageError
+from ...errors import ContextError, UsageError
 from ...golang.patternmatcher import PatternMatcher, read_ignore
 from ...oci import reference
-from ...portable import user_path
+from ...portable import kind_of, user_path
 from ...request.flags import Flag, Kind, ParsedFlags
-from ...request.values import is_remote, parse_secret
-from ...session import DirSource, SecretStore, Session
+from ...request.values import is_remote, parse_secret, parse_ssh
+from ...session import DirSource, SecretStore, Session, SSHAgents
 from ...session.auth import DockerAuth
 from ...status.messages import SolveStatus
 from ...status.report import Reporter, VertexReport
@@ -36,6 +36,7 @@ FLAGS = (
     Flag("base", Kind.ONE, "IMAGE", "The base image, instead of the language's"),
     Flag("tag", Kind.ONE, "NAME", "The name of the image, instead of the repository's", short="t"),
     Flag("secret", Kind.MANY, "id=GIT_AUTH_TOKEN", "A secret, for a private repository"),
+    Flag("ssh", Kind.MANY, "default|ID[=SOCKET]", "SSH agent, for a private repository"),
 )
 """Those of `%build repo`."""
 
@@ -56,6 +57,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     """Named contexts that the build needs besides it."""
     secrets: tuple[str, ...] = ()
     """The secrets of the build, in the form of `--secret`."""
+    ssh: tuple[str, ...] = ()
+    """The SSH agents of the build, in the form of `--ssh`."""
 
     @property
     def line(self) -> str:
@@ -65,6 +68,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
             words += ["--build-context", f"{name}={where}"]
         for secret in self.secrets:
             words += ["--secret", secret]
+        for agent in self.ssh:
+            words += ["--ssh", agent]
         return shlex.join([*words, self.context])
 
     @property
@@ -74,13 +79,19 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_repository(
-    where: str, base: str = "", name: str = "", *, secrets: tuple[str, ...] = (), watch: Watch | None = None
+    where: str,
+    base: str = "",
+    name: str = "",
+    *,
+    secrets: tuple[str, ...] = (),
+    ssh: tuple[str, ...] = (),
+    watch: Watch | None = None,
 ) -> Repository:
     """Compile the repository at a path or a URL, on `base` or on the base image of its language.
 
-    `name` is the name of the image, by default made from the repository's; `secrets` are those of a build, for private
-    repositories; `watch` runs the work of fetching, and shows it. Raises ContextError, UsageError, SourceError,
-    UnsupportedError and Interrupted.
+    `name` is the name of the image, by default made from the repository's; `secrets` and `ssh` are those of a build,
+    for private repositories; `watch` runs the work of fetching, and shows it. Raises ContextError, UsageError,
+    SourceError, UnsupportedError and Interrupted.
     """
     if base:
         reference.parse(base)
@@ -89,16 +100,20 @@ def open_repository(
     remote = _git_ref(where)
     if remote is not None:
         url, ref = remote
-        diff_ids = _fetch(url, ref, secrets, watch)
+        session = Session(
+            auth=DockerAuth(),
+            secrets=SecretStore(tuple(map(parse_secret, secrets))),
+            ssh=SSHAgents(tuple(map(parse_ssh, ssh))),
+        )
+        diff_ids = _fetch(url, ref, session, watch)
         store = embedded_builder().store
         with store.lease():
             compiled = compile_repository(RepositoryFiles(InStore(store.tree(diff_ids))), base)
         name = name or image_name(ref.subdir.rpartition("/")[2] or ref.path)
         return Repository(
-            context=url, name=name, dockerfile=compiled.dockerfile, findings=compiled.findings, secrets=secrets
+            context=url, name=name, dockerfile=compiled.dockerfile, findings=compiled.findings, secrets=secrets, ssh=ssh
         )
-    root = user_path(where)
-    directory = DirSource(root)
+    directory = DirSource(_existing(where))
     files = RepositoryFiles(OnDisk(directory))
     compiled = compile_repository(files, base, _ignored(files))
     contexts = {key: str(Path(where) / folder) for key, folder in compiled.contexts.items()}
@@ -118,6 +133,7 @@ def repository_of(flags: ParsedFlags, watch: Watch | None = None) -> tuple[Repos
         flags.last("base"),
         flags.last("tag"),
         secrets=tuple(flags.every("secret")),
+        ssh=tuple(flags.every("ssh")),
         watch=watch,
     )
     return repository, flags.on("list")
@@ -146,10 +162,22 @@ def _git_ref(where: str) -> tuple[str, GitRef] | None:
     return where, ref
 
 
-def _fetch(url: str, ref: GitRef, secrets: tuple[str, ...], watch: Watch | None) -> tuple[str, ...]:
+def _existing(where: str) -> Path:
+    """Return the path of a repository on disk. Raises ContextError where there is no directory."""
+    if where.lower().startswith("file:"):
+        raise ContextError(f"{where} is a file URL.", hint="Write the path of the directory.")
+    root = user_path(where)
+    if (kind := kind_of(root)) != "directory":
+        problem = "is not a directory" if kind else "does not exist"
+        raise ContextError(
+            f"The repository {where} {problem}.", hint="Name a directory, or a URL as git clone takes it."
+        )
+    return root
+
+
+def _fetch(url: str, ref: GitRef, session: Session, watch: Watch | None) -> tuple[str, ...]:
     """Fetch a commit into the store, as a build with this context does; return its layers."""
     builder, cancel = embedded_builder(), Cancel()
-    session = Session(auth=DockerAuth(), secrets=SecretStore(tuple(parse_secret(secret) for secret in secrets)))
 
     def fetch(report: VertexReport) -> tuple[str, ...]:
         with (

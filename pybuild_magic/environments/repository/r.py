@@ -87,6 +87,8 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
 def _locked_version(files: RepositoryFiles, path: str) -> str:
     """Return the version of R that made a lock. Raises ContextError and UsageError."""
     version = text(table_in(read_json(files, path), "R").get("Version"))
+    if not version:
+        raise UsageError(f"{path} does not say which R made it.", hint="renv::snapshot() writes it.")
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise UsageError(f"{path} was made by R {version[:60]!r}, for which there is no image.")
     return version
