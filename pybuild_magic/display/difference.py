@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import nsmallest
 
-from ..results.difference import Difference, FileChange
+import msgspec
+
+from ..results.difference import Difference
 from ..results.growth import growth_of
 from .markup import Markup, join, tag
 from .parts import ROOT, section, style, table
 from .terminal import visible
+from .tree import DIR
 from .words import human_bytes, plural
 
 _SHOWN = 300
-"""The number of files in a comparison that are shown, those whose size changed the most; others are counted."""
+"""The number of rows of files in a comparison, those whose size changed the most; others are counted."""
 _FEW = 30
-"""Up to so many files, the list is open, and tells as much as the places do."""
+"""Up to so many files, each has a row, the list is open, and it tells as much as the places do."""
 _PLACES = 20
 """The number of places whose growth is shown."""
 _KINDS = {"A": "added", "M": "changed", "D": "removed"}
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A path that differs, or a directory with all that is in it, which ends in a slash."""
+
+    kind: str
+    size: int
+    """Bytes by which it grew."""
+    path: str
+    paths: int = 1
+    """How many paths it stands for."""
 
 
 class ShownDifference(Difference, frozen=True, kw_only=True):
@@ -45,10 +59,12 @@ def _lines(difference: Difference) -> Iterator[str]:
     yield summary_line(difference)
     for change in difference.config:
         yield f"  {change.key}: {change.before or '(none)'} → {change.after or '(none)'}"
-    for change in _shown_files(difference):
-        yield f"  {change.kind} {_size(change):>10}  /{change.file.path}"
-    if len(difference.files) > _SHOWN:
-        yield f"  … {len(difference.files) - _SHOWN:,} more"
+    rows = _rows(difference)
+    for row in _shown_rows(rows):
+        rest = f" ({plural(row.paths, 'path')})" if row.paths > 1 else ""
+        yield f"  {row.kind} {signed(row.size):>10}  {row.path}{rest}"
+    if len(rows) > _SHOWN:
+        yield f"  … {len(rows) - _SHOWN:,} more"
     if len(difference.files) > _FEW:
         yield "By size:"
         for place in growth_of(difference.files)[:_PLACES]:
@@ -79,18 +95,23 @@ def render(difference: Difference) -> Markup:
         body = table("Config", ("Value", "Before", "After"), list(rows))
         parts.append(section("Config", plural(len(difference.config), "difference"), body, is_open=True))
     if difference.files:
+        found = _rows(difference)
         rows = (
             tag.tr(
-                tag.td(_KINDS[change.kind], cls=f"pb-{_KINDS[change.kind]}"),
-                tag.td(_size(change), cls="pb-num"),
-                tag.td(tag.code(f"/{change.file.path}"), cls="pb-text"),
+                tag.td(_KINDS[row.kind], cls=f"pb-{_KINDS[row.kind]}"),
+                tag.td(signed(row.size), cls="pb-num"),
+                tag.td(
+                    tag.code(row.path),
+                    tag.span(f" {plural(row.paths, 'path')}", cls="pb-note") if row.paths > 1 else None,
+                    cls="pb-text",
+                ),
             )
-            for change in _shown_files(difference)
+            for row in _shown_rows(found)
         )
         note = plural(len(difference.files), "path")
         if len(difference.files) > _FEW:
             parts.append(_growth(difference))
-        if len(difference.files) > _SHOWN:
+        if len(found) > _SHOWN:
             note += f", the {_SHOWN} shown are those whose size changed the most"
         body = table("Files", ("Change", "Bytes", "Path"), list(rows))
         parts.append(section("Files", note, body, is_open=len(difference.files) <= _FEW))
@@ -114,24 +135,28 @@ def _growth(difference: Difference) -> Markup:
     return section("Size", note, table("Size by package or directory", ("Bytes", "Place"), rows), is_open=True)
 
 
-def _shown_files(difference: Difference) -> list[FileChange]:
-    """Return the files to show: all in the order of their paths, or of many those whose size changed the most."""
-    if len(difference.files) <= _SHOWN:
-        return list(difference.files)
-    return nsmallest(_SHOWN, difference.files, key=lambda change: (-abs(_growth_of_file(change)), change.file.path))
+def _rows(difference: Difference) -> list[_Row]:
+    """Return a row for each path; where these are many, one for all of a directory that was added or removed."""
+    rows: list[_Row] = []
+    for change in difference.files:
+        before, after = change.sizes
+        size, path = after - before, f"/{change.file.path}"
+        last = rows[-1] if rows else None
+        if last is not None and last.path.endswith("/") and path.startswith(last.path) and change.kind == last.kind:
+            rows[-1] = _Row(last.kind, last.size + size, last.path, last.paths + 1)
+            continue
+        is_whole = len(difference.files) > _FEW and change.file.type == DIR and change.kind != "M"
+        rows.append(_Row(change.kind, size, f"{path}/" if is_whole else path))
+    return rows
 
 
-def _growth_of_file(change: FileChange) -> int:
-    before, after = change.sizes
-    return after - before
+def _shown_rows(rows: list[_Row]) -> list[_Row]:
+    """Return the rows to show: all in the order of their paths, or of many those whose size changed the most."""
+    return rows if len(rows) <= _SHOWN else nsmallest(_SHOWN, rows, key=lambda row: (-abs(row.size), row.path))
 
 
 def _cell(value: str | None) -> str:
     return "(none)" if value is None else value[:500]
-
-
-def _size(change: FileChange) -> str:
-    return signed(_growth_of_file(change))
 
 
 def signed(growth: int) -> str:

@@ -179,6 +179,8 @@ def _key(version: str) -> list[tuple[int, int, str]]:
 
 def headline(difference: EnvironmentDifference) -> str:
     """Return the totals: `Packages: 2 added, 1 newer; 104 the same`."""
+    if not difference.packages and not difference.same:
+        return "Packages: none in either image"
     counts: dict[str, int] = defaultdict(int)
     for change in difference.packages:
         counts[change.change] += 1
