@@ -149,7 +149,7 @@ class BuildMagics(Magics):
         def take(match: re.Match[str]) -> str:
             value = shell.user_ns.get(match[1])
             if not isinstance(value, Mapping):
-                return match[0]
+                return _name_of(value) or match[0]
             contexts.append(cast("Files", value))
             return ""
 
@@ -253,6 +253,15 @@ class BuildMagics(Magics):
         if options.into:
             cast("Any", self.shell).user_ns[options.into] = handle
         return handle
+
+
+def _name_of(value: object) -> str:
+    """Return the name of an image that a variable holds, or of the image that a build made; "" if it holds none."""
+    from ..oci import reference
+    from ..result import BuildResult, Image
+
+    image = value.image if isinstance(value, BuildResult) else value
+    return reference.parse(image.names[0]).familiar if isinstance(image, Image) and image.names else ""
 
 
 LOADED = "pybuild_magic.loaded"

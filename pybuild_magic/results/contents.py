@@ -104,10 +104,14 @@ class Contents:
 
     def manifest(self, platform: str = "") -> ManifestSummary:
         """Return the manifest for `platform`, or the first one. Raises UsageError."""
-        for manifest in self.image.manifests if self.image else ():
+        manifests = self.image.manifests if self.image else ()
+        for manifest in manifests:
             if platform in ("", manifest.platform):
                 return manifest
-        raise UsageError(f"There is no image for {platform}." if platform else "This build made no image.")
+        if not manifests:
+            raise UsageError("This build made no image.")
+        known = ", ".join(manifest.platform for manifest in manifests if "unknown" not in manifest.platform)
+        raise UsageError(f"The image is not for {platform}.", hint=f"It is for {known}.")
 
     def document(self, digest: str) -> bytes:
         """Return an index, a manifest or a config of the image. Raises UsageError for any other blob."""

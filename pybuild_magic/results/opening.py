@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import StoreError, UsageError, nearest
+from ..errors import FAILED, StoreError, UsageError, nearest
 from ..images.archive import open_images
 from ..images.describe import inspect_image
 from ..oci import reference
@@ -23,15 +24,29 @@ def stored_name(store: Store, ref: str) -> str:
     Raises StoreError, which suggests the most similar name, when there is no such image, and UsageError when `ref` is
     not a name.
     """
+    if ref.startswith(FAILED):
+        raise UsageError(
+            f"{ref[:200]} is what a failed step left, and no image.",
+            hint=f"`%build run {ref[:200]} sh` opens a shell in it; with --commit NAME, that makes an image.",
+        )
+    if re.fullmatch(r"\$\w+", ref):
+        raise UsageError(
+            f"There is no variable {ref[1:]}.", hint="A build that fails sets none. `%build images` lists the images."
+        )
     name = str(reference.parse(ref).tagged())
     known = [record.name for record in store.images.list()]
     if name not in known:
-        suggestion = nearest(reference.parse(name).familiar, [reference.parse(stored).familiar for stored in known])
+        suggestion = nearest(_short(name), [_short(stored) for stored in known])
         raise StoreError(
             f"The image {ref[:200]} is not in the store.",
             hint=f"Did you mean {suggestion}?" if suggestion else "%build images lists them.",
         )
     return name
+
+
+def _short(name: str) -> str:
+    """Return a name as people write it, in which a tag that all have makes nothing similar."""
+    return reference.parse(name).familiar.removesuffix(":latest")
 
 
 def stored_image(store: Store, ref: str) -> Contents:

@@ -23,6 +23,52 @@ def test_images_are_weighed_compared_and_shared(shell: Shell) -> None:
     assert "docker run --rm -p 80:80 pair:2" in repr(shell.run("%build share pair:2"))
 
 
+def test_an_image_without_python_or_a_system_is_nothing_special(shell: Shell) -> None:
+    shell.run("%%build -q -t one --into one -\nFROM scratch\nCOPY <<EOF /hello\nhello\nEOF\n")
+    shell.run("%%build -q -t two -\nFROM one\nCOPY <<EOF /hello\nhi\nEOF\n")
+    assert repr(shell.run("%build slim $one")) == "one:latest: nothing significant can be saved in 6 B of files"
+    text = repr(shell.run("%build diff $one two"))
+    assert text.startswith("Packages: none in either image\nFiles: 0 added, 1 changed, 0 removed;")
+    assert "M       −3 B  /hello" in text
+    assert "Packages: none in either image" in shell.run("%build diff one two")._repr_html_()
+
+
+def test_a_directory_that_comes_or_goes_is_one_row_where_there_are_many(shell: Shell) -> None:
+    shell.names["files"] = {f"data/{n % 10}/{n}.txt": b"text" for n in range(2000)}
+    shell.run("%%build -q -t few -\nFROM scratch\nCOPY <<EOF /own\n\nEOF\n")
+    shell.run("%%build -q -t lots $files\nFROM few\nCOPY data /srv/data\nCOPY data/3 /three\n")
+    found = shell.run("%build diff few lots")
+    assert "  A   +8.00 kB  /srv/ (2,012 paths)\n" in repr(found)
+    assert "  A     +800 B  /three/ (201 paths)\n" in repr(found)
+    assert "0.txt" not in repr(found)
+    assert "2,012 paths" in found._repr_html_() and "0.txt" not in found._repr_html_()
+    assert "D     −800 B  /three/ (201 paths)" in repr(shell.run("%build diff lots few"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("slim @failed", "@failed is what a failed step left, and no image. `%build run @failed sh` opens a shell"),
+        ("diff one @failed", "@failed is what a failed step left, and no image"),
+        ("share @failed:abc", "@failed:abc is what a failed step left, and no image"),
+        ("slim $bad", "There is no variable bad. A build that fails sets none."),
+        ("slim onee", "Did you mean one?"),
+        ("slim missing", "The image missing is not in the store. %build images lists them."),
+        (
+            "slim --platform linux/riscv64 multi",
+            "The image is not for linux/riscv64. It is for linux/amd64, linux/arm64.",
+        ),
+        ("diff --platform linux/arm64 one multi", "The image is not for linux/arm64. It is for linux/amd64."),
+    ],
+)
+def test_what_is_no_image_is_told_with_the_next_step(shell: Shell, line: str, message: str) -> None:
+    shell.run("%%build -q -t one --platform linux/amd64 -\nFROM scratch\nCOPY <<EOF /a\n\nEOF\n")
+    shell.run("%%build -q -t many -\nFROM one\n")
+    shell.run("%%build -q -t multi --platform linux/amd64,linux/arm64 -\nFROM scratch\nCOPY <<EOF /a\n\nEOF\n")
+    shell.fail("%%build -q -t bad --into bad -\nFROM scratch\nCOPY missing /\n")
+    assert message in str(shell.fail(f"%build {line}"))
+
+
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
