@@ -7,6 +7,8 @@ import os
 import shlex
 import uuid
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,52 @@ def test_subordinate_ids_pasted_into_the_image_make_run_better(engine: Engine, b
         _try_what_is_pasted(engine, bases, place, lines, 1, name)
     finally:
         engine.remove(name)
+
+
+@pytest.mark.xdist_group("places-0")
+@pytest.mark.parametrize("name", ["restricted", *(["read-only-noexec", "hub"] if ALL else [])])
+def test_what_a_pod_is_told_to_set_makes_run_better(engine: Engine, bases: Registry, name: str) -> None:
+    """The manifest and KubeSpawner's lines say the same, and hold for what a cluster makes of them."""
+    yaml = pytest.importorskip("yaml")  # comes with JupyterLab
+    env = ("--env=KUBERNETES_SERVICE_HOST=10.0.0.1", "--env=JUPYTERHUB_API_URL=http://hub:8081/hub/api")
+    place = dataclasses.replace(PLACES[name], flags=(*PLACES[name].flags, *env))
+    with lab(engine, bases, place) as opened:
+        lines = opened.do(TASKS["doctor"]).answer["lines"]
+    said = {title.partition(":")[0]: text for title, text in lines.items()}
+    pod = yaml.safe_load(said["Pod"])["spec"]
+    [container] = pod["containers"]
+    spawner = SimpleNamespace(allow_privilege_escalation=None, volumes=None, volume_mounts=None, environment=None)
+    exec(said["KubeSpawner, in jupyterhub_config.py"], {"c": SimpleNamespace(KubeSpawner=spawner)})
+    security = dict(container["securityContext"])
+    assert security.pop("allowPrivilegeEscalation", None) == spawner.allow_privilege_escalation
+    assert security == spawner.container_security_context
+    assert (pod.get("volumes"), container.get("volumeMounts")) == (spawner.volumes, spawner.volume_mounts)
+    flags = (*place.flags, *_flags_of(pod, container))
+    if spawner.allow_privilege_escalation:
+        flags = tuple(flag for flag in flags if "no-new-privileges" not in flag)
+    with lab(engine, bases, dataclasses.replace(place, name="pod", flags=flags, rung=3)) as opened:
+        assert opened.do(TASKS["doctor"]).fault == ""
+        assert opened.do(TASKS["echo"]).fault == ""
+
+
+def _flags_of(pod: dict[str, Any], container: dict[str, Any]) -> Iterator[str]:
+    """The flags of `docker run` for what is in a pod; a user namespace (`hostUsers`) is what they cannot give."""
+    profiles = {"seccompProfile": "seccomp", "appArmorProfile": "apparmor"}
+    for name, value in container["securityContext"].items():
+        if name in profiles:
+            assert value == {"type": "Unconfined"}
+            yield f"--security-opt={profiles[name]}=unconfined"
+        elif name == "procMount":
+            assert value == "Unmasked" and pod["hostUsers"] is False, "a cluster refuses it without a user namespace"
+            yield "--security-opt=systempaths=unconfined"
+        else:
+            assert (name, value) == ("allowPrivilegeEscalation", True)
+    directories = {volume["name"] for volume in pod.get("volumes", ()) if "emptyDir" in volume}
+    for mount in container.get("volumeMounts", ()):
+        assert mount["name"] in directories
+        yield f"--tmpfs={mount['mountPath']}:mode=1777,exec"  # an emptyDir has this mode
+    for variable in container.get("env", ()):
+        yield f"--env={variable['name']}={variable['value']}"
 
 
 def _try_what_is_pasted(
