@@ -19,6 +19,7 @@ from ..request.values import is_reference, is_remote
 from .bakefiles import WORKING_DIRECTORY
 
 _PLAIN = ("network.host", "security.insecure", "ssh", "device", "buildx.local.delete")
+_ANYWHERE = "*"
 _SWITCH = "BUILDX_BAKE_ENTITLEMENTS_FS"
 """The variable that turns off the checks of paths."""
 
@@ -61,14 +62,15 @@ def _granted(allow: Sequence[str]) -> tuple[set[str], set[str], set[str]]:
     granted, read, write = set[str](), {here}, {here}
     for word in allow:
         key, _, value = word.partition("=")
+        place = "/" if value == _ANYWHERE else _real(value)
         if key in ("fs", "fs.read"):
-            read.add(_real(value))
+            read.add(place)
         if key in ("fs", "fs.write"):
-            write.add(_real(value))
+            write.add(place)
         if key in _PLAIN:
             granted.add(word)
         elif key not in ("fs", "fs.read", "fs.write", "image", "image.push", "image.load"):
-            raise UsageError(f'unknown entitlement key "{key}"', hint=f"It takes fs=PATH, {', '.join(_PLAIN)}.")
+            raise UsageError(f'unknown entitlement key "{key}"', hint=f"It takes fs=PATH, fs=*, {', '.join(_PLAIN)}.")
     return granted, read, write
 
 

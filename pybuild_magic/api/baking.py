@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,12 @@ class _Oven:
             self._cancel.on_cancel(self._stop.cancel),
             ThreadPoolExecutor(_MOST, thread_name_prefix="pybuild-bake") as pool,
         ):
-            layouts = {name: str(Path(scratch, name)) for names in needed.values() for name in names}
+            scratch_path = Path(scratch)
             try:
                 while waiting or running:
                     for name in [name for name in waiting if needed[name] <= results.keys()]:
                         waiting.remove(name)
-                        running[pool.submit(self._build, name, layouts)] = name
+                        running[pool.submit(self._build, name, scratch_path)] = name
                     for done in wait(running, return_when=FIRST_COMPLETED).done:
                         results[running.pop(done)] = done.result()
             except BaseException as error:
@@ -82,15 +82,18 @@ class _Oven:
                 raise _cause(error, list(running)) from None
         return {name: results[name] for name in self._plan.order()}
 
-    def _build(self, name: str, layouts: dict[str, str]) -> BuildResult:
+    def _build(self, name: str, scratch: Path) -> BuildResult:
         self._stop.check()
         try:
+            epoch = self._epoch(name)
+            layouts = {other: _layout(scratch, other, epoch) for other in self._plan.needed()[name]}
             options = options_of(name, self._plan, layouts, self._flags)
-            handed = name in layouts and options.call.method == "build"
-            if handed:
-                options = _handed_over(options, layouts[name], self._epoch(name))
+            wanted = {
+                cut: _layout(scratch, name, cut) for cut in self._users_epochs(name) if options.call.method == "build"
+            }
+            options = _handed_over(options, wanted)
             result = run(options, _Part(name, self._rows), self._stop)
-            if handed and not any(output.exporter.image for output in options.outputs[1:]):
+            if wanted and not any(output.exporter.image for output in options.outputs[len(wanted) :]):
                 # Nobody has asked for the image that is handed over.
                 _forget_image(result.metadata)
             return result
@@ -99,30 +102,40 @@ class _Oven:
             raise
 
     def _epoch(self, name: str) -> str:
-        """Return the time to which layers of a target are cut for a target that uses it; "" to keep their times.
+        """Return the time to which the layers that a target uses are cut; "" to keep their times.
 
         BuildKit rewrites all layers that one solve has made, those of the targets that it uses among them.
         """
-        for user, needed in self._plan.needed().items():
-            if name in needed:
-                target = self._plan.targets[user]
-                rewrites = any(
-                    truth(str(output.get("rewrite-timestamp", "false")).lower(), "rewrite-timestamp")
-                    for output in target.get("output", [])
-                )
-                epoch = target.get("args", {}).get(_EPOCH) or os.environ.get(_EPOCH, "")
-                if found := epoch if rewrites else self._epoch(user):
-                    return found
-        return ""
+        target = self._plan.targets[name]
+        rewrites = any(
+            truth(str(output.get("rewrite-timestamp", "false")).lower(), "rewrite-timestamp")
+            for output in target.get("output", [])
+        )
+        if rewrites:
+            return target.get("args", {}).get(_EPOCH) or os.environ.get(_EPOCH, "")
+        return next(filter(None, self._users_epochs(name)), "")
+
+    def _users_epochs(self, name: str) -> list[str]:
+        """Return the times to which the layers of a target are cut for those that use it, each once."""
+        users = [user for user, needed in self._plan.needed().items() if name in needed]
+        return list(dict.fromkeys(map(self._epoch, users)))
 
 
-def _handed_over(options: BuildOptions, layout: str, epoch: str) -> BuildOptions:
-    """Return the options with a layout as their first output; what was there stays, the default too."""
-    attrs = {"tar": "false", "compression": "uncompressed"}
-    if epoch:
-        attrs |= {"rewrite-timestamp": "true", "source-date-epoch": epoch}
+def _layout(scratch: Path, name: str, epoch: str) -> str:
+    """Return the place in which a target is handed over with its layers cut to a time."""
+    return str(scratch / f"to-{epoch}" / name)
+
+
+def _handed_over(options: BuildOptions, layouts: Mapping[str, str]) -> BuildOptions:
+    """Return the options with layouts, by their times, as the first outputs; what was there stays, the default too."""
+    if not layouts:
+        return options
+    outputs: list[Output] = []
+    for epoch, layout in layouts.items():
+        cut = {"rewrite-timestamp": "true", "source-date-epoch": epoch} if epoch else {}
+        outputs.append(Output("oci", {"tar": "false", "compression": "uncompressed", **cut}, layout))
     others = (output for output in default_outputs(options, choose(options.builder).driver) if output.type != _NONE)
-    return msgspec.structs.replace(options, outputs=(Output("oci", attrs, layout), *others))
+    return msgspec.structs.replace(options, outputs=(*outputs, *others))
 
 
 def _forget_image(metadata: dict[str, Any]) -> None:

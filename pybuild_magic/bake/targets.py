@@ -131,7 +131,12 @@ class Config:
         if kind in _MAPS:
             raise UsageError(f"The variable {name} is of type {kind}.", hint=f"Set {name}_JSON to its JSON instead.")
         if kind in _LISTS or (not kind and isinstance(default, list)):
-            words = split_csv(text, f"The variable {name}") if text else []
+            if not text:
+                raise UsageError(
+                    f"The variable {name} is a list, for which an empty text is no value.",
+                    hint=f"Set {name}_JSON=[] for an empty list.",
+                )
+            words = split_csv(text, f"The variable {name}")
             numbers = _told_type(attributes.get("type")).endswith(" of number")
             return [to_number(word) for word in words] if numbers else words
         if kind == "bool" or (not kind and isinstance(default, bool)):

@@ -419,6 +419,7 @@ target "default" { args = { l = join("-", L), n = N[0] + 1, o = O.name, p = O.po
         {"L": 'q,"r,s"', "N": "4,5"},
         {"L_JSON": '["z", "y,x"]', "N_JSON": "[7]", "O_JSON": '{"name": "n", "ports": [5]}'},
         {"L": "csv", "L_JSON": '["json"]'},
+        {"L": "", "L_JSON": "[]"},
     ],
     ids=str,
 )
@@ -438,6 +439,8 @@ def test_typed_variables_have_the_values_that_buildx_reads_from_the_environment(
         ("O_JSON", "{", "The variable O cannot be read from JSON"),
         ("O_JSON", "[]", "The variable O is not of type object in O_JSON."),
         ("N", "a", "'a' is not a number."),
+        ("N", "", "The variable N is a list, for which an empty text is no value."),
+        ("L", "", "The variable L is a list, for which an empty text is no value."),
     ],
 )
 def test_a_value_of_another_type_is_refused(

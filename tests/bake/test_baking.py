@@ -323,6 +323,80 @@ def test_a_file_does_not_grant_itself_what_is_outside(case: str, place: Path) ->
         bake_line(["--allow=fs=/", flag])
 
 
+GRANTS: dict[str, tuple[str, list[str], dict[str, str]]] = {
+    "anything is read": ('context = ".."', ["--allow=fs.read=*"], {}),
+    "anything is read and written": ('context = ".."\noutput = ["../out"]', ["--allow=fs=*"], {}),
+    "what is written is not read": ('context = ".."', ["--allow=fs.write=*"], {}),
+    "what is read is not written": ('output = ["type=local,dest=../out"]', ["--allow=fs.read=.."], {}),
+    "a directory beside it": ('context = ".."', ["--allow=fs.read=../sub"], {}),
+    "paths are not checked": ('context = ".."', [], {"BUILDX_BAKE_ENTITLEMENTS_FS": "false"}),
+    "a privilege of the environment": ('entitlements = ["network.host"]', [], {"BAKE_ALLOW_NETWORK_HOST": "1"}),
+    "a privilege whatever the paths": ('entitlements = ["network.host"]', [], {"BUILDX_BAKE_ENTITLEMENTS_FS": "0"}),
+    "a flag that is not known": ("", ["--allow=nonsense"], {}),
+    "a privilege that is not known": ('entitlements = ["nonsense"]', [], {}),
+    "a file is written here": ('output = ["type=local,dest=out"]', [], {}),
+    "asked": ('context = ".."', ["--call=outline"], {}),
+    "printed": ('context = ".."', ["--print"], {}),
+}
+
+
+@pytest.mark.parametrize("case", GRANTS)
+def test_what_is_granted_is_what_buildx_grants(
+    case: str, place: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field, flags, environ = GRANTS[case]
+    inline = 'dockerfile-inline = "FROM scratch\\nENV A=b"\n'
+    (place / "docker-bake.hcl").write_text(f'target "default" {{\n{inline}{field}\n}}\n')
+    theirs = engine.docker("buildx", "bake", *flags, cwd=place, env=environ, check=False).returncode
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["bake", *flags]) == theirs
+
+
+TIMES = r"""
+group "default" { targets = ["a", "b", "c"] }
+target "shared" { dockerfile-inline = "FROM scratch\nCOPY docker-bake.hcl /" }
+target "_user" {
+  contexts = { shared = "target:shared" }
+  dockerfile-inline = "FROM shared\nCOPY docker-bake.hcl /again"
+}
+target "a" {
+  inherits = ["_user"]
+  args = { SOURCE_DATE_EPOCH = "1000000000" }
+  output = ["type=oci,dest=OUT/a.tar,FORM"]
+}
+target "b" {
+  inherits = ["_user"]
+  args = { SOURCE_DATE_EPOCH = "1100000000" }
+  output = ["type=oci,dest=OUT/b.tar,FORM"]
+}
+target "c" {
+  inherits = ["_user"]
+  output = ["type=local,dest=OUT/c"]
+}
+"""
+
+
+def test_each_user_of_a_target_has_the_layers_cut_to_its_own_time(place: Path, engine: Engine) -> None:
+    seen: dict[str, Any] = {}
+    for who in ("buildx", "ours"):
+        text = TIMES.replace("OUT", who).replace("FORM", FORM)
+        (place / who).mkdir()
+        (place / "docker-bake.hcl").write_text(TIMES)  # the same for both
+        (place / "bake.hcl").write_text(text)
+        os.utime(place / "docker-bake.hcl", (1_500_000_000, 1_500_000_000))
+        line = ["-f", "bake.hcl", "--provenance=false"]
+        if who == "buildx":
+            engine.docker("buildx", "bake", *line, cwd=place)
+        else:
+            bake_line([*line, "--progress=none"])
+        seen[who] = [image(place / who / name) for name in ("a.tar", "b.tar")]
+        assert (place / who / "c/again").stat().st_mtime == 1_500_000_000
+    assert seen["ours"] == seen["buildx"]
+    first, second = seen["ours"]
+    assert [layer["digest"] for layer in first["layers"]] != [layer["digest"] for layer in second["layers"]]
+
+
 def test_what_set_names_is_granted(place: Path) -> None:
     (place / "docker-bake.hcl").write_text('target "default" { dockerfile-inline = "FROM scratch\\nCOPY . /" }\n')
     bake_line(["--set", "default.output=type=local,dest=../out"])

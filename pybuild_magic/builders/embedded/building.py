@@ -15,7 +15,7 @@ from ...cache.imported import CacheLayersError
 from ...cancel import Cancel
 from ...dockerfile.lower import compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
-from ...errors import UnsupportedError
+from ...errors import UnsupportedError, UsageError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...llb.sourcepolicy import SourcePolicy
@@ -240,6 +240,9 @@ def _policy(request: SolveRequest) -> SourcePolicy:
 
 def _check_supported(request: SolveRequest) -> None:
     """Raise for parts of a request that only BuildKit supports: nothing is ignored silently."""
+    for name in request.entitlements:
+        if name.partition("=")[0] not in _ENTITLEMENTS:
+            raise UsageError(f"unknown entitlement {name}", hint=f"It takes {', '.join(_ENTITLEMENTS)}.")
     unsupported: list[str] = []
     if request.frontend != BUILT_IN:
         unsupported.append(f"the front end {request.frontend}")
@@ -255,6 +258,7 @@ def _check_supported(request: SolveRequest) -> None:
         )
 
 
+_ENTITLEMENTS = ("network.host", "security.insecure", "device")
 _ATTRS = frozenset(
     {"filename", "target", "platform", "multi-platform", "no-cache", "image-resolve-mode", "add-hosts", "shm-size"}
     | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
