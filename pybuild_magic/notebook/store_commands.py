@@ -21,12 +21,16 @@ from .command import command
 @command("du")
 def disk_usage(_flags: ParsedFlags) -> Groups:
     """Show what takes up room, by kind, as `docker buildx du` does."""
+    from ..run.named import list_volumes
+
     builder = choose()
     usage = builder.disk_usage()
     head = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
     if builder.name == EMBEDDED:
         limit = embedded_builder().collector.limit()
         head += f"; kept below {human_bytes(limit.size)} ({limit.why})" if limit else "; no limit is set"
+        if size := sum(volume.size for volume in list_volumes()):
+            head += f"; volumes take {human_bytes(size)} besides"
     kinds: dict[str, list[Usage]] = {}
     for row in usage.rows:
         kinds.setdefault(row.type, []).append(row)

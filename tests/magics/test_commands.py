@@ -7,6 +7,7 @@ import pytest
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.display.table import Groups, Table
 from pybuild_magic.result import Image
+from pybuild_magic.run.named import held_volumes, remove_volume
 
 from .conftest import Shell
 
@@ -86,6 +87,11 @@ def test_the_store_is_collected_as_far_as_its_limit(
     monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "3g")
     assert "kept below 3.22 GB (as set)" in built.run("%build du").head
     assert "Nothing would be removed" in built.run("%build gc --dry-run").note
+    with held_volumes(["data"]) as places:
+        (places["data"] / "file").write_bytes(bytes(3_000_000))
+    assert "(as set); volumes take 3.00 MB besides" in built.run("%build du").head
+    remove_volume("data")
+    assert "besides" not in built.run("%build du").head
     built.run('%config BuildMagics.keep_storage = "off"')  # or the build's own collection might come first
     try:
         built.run("%%build -\nFROM scratch\nCOPY <<EOF /unnamed.txt\nhello\nEOF\n")
