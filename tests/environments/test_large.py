@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,11 @@ import pytest
 
 from pybuild_magic.api.functions import build
 from pybuild_magic.dockerfile.parser import parse
+from pybuild_magic.environments.configuration import configuration
 from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.environments.index import Indexes
+from pybuild_magic.environments.lock import complete
+from pybuild_magic.environments.target import target
 from pybuild_magic.run import run
 from tests.places.image import DEBIAN
 
@@ -56,27 +58,29 @@ def home(tmp_path: Path, shared_store: Path, monkeypatch: pytest.MonkeyPatch) ->
     leave()
 
 
-def recorded(site: Path, *requirements: str) -> None:
-    """Write the records of distributions, as pip does; locking them does not need their files."""
-    version = run(DEBIAN, "python3", "-c", "import platform; print(platform.python_version())").text.strip()
-    words = ["--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:", "--report=-", "--target", str(site)]
-    command = [sys.executable, "-m", "pip", "install", *words, "--python-version", version, *requirements]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    for each in json.loads(done.stdout)["install"]:
-        metadata = each["metadata"]
-        folder = site / f"{metadata['name'].replace('-', '_')}-{metadata['version']}.dist-info"
+def recorded(site: Path, *requirements: str) -> str:
+    """Write the records of distributions and of what they need, as pip does; return the Python that they are for.
+
+    The index's metadata is enough for that, and locking them does not need their files.
+    """
+    python = run(DEBIAN, "python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").text.strip()
+    with closing(Indexes(configuration())) as indexes:
+        environment = complete({}, requirements, target(python), indexes)
+    for name, distribution in environment.items():
+        folder = site / f"{name.replace('-', '_')}-{distribution.version}.dist-info"
         folder.mkdir(parents=True)
-        requires = "".join(f"Requires-Dist: {text}\n" for text in metadata.get("requires_dist", ()))
-        head = f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: {metadata['version']}\n"
+        requires = "".join(f"Requires-Dist: {text}\n" for text in distribution.requires)
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {distribution.version}\n"
         (folder / "METADATA").write_text(head + requires)
-        if each["requested"]:
+        if name in requirements:
             (folder / "REQUESTED").write_text("")
+    return python
 
 
 def test_a_plot_is_drawn_by_the_kernel_of_an_image(home: None, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    recorded(site, "numpy", "matplotlib", "ipykernel")
-    frozen = freeze(paths=[str(site)], name="plots:1", base=DEBIAN)
+    python = recorded(site, "numpy", "matplotlib", "ipykernel")
+    frozen = freeze(paths=[str(site)], name="plots:1", base=DEBIAN, python=python)
     assert "#   ipykernel matplotlib numpy\n" in frozen.dockerfile
     result = build(**frozen.arguments, progress="quiet")
     cells = [nbformat.v4.new_code_cell(_PLOT, execution_count=number) for number in (1, 2)]
