@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BAKE = re.compile(r"\s*%%?bake(?=\s)")
 _BUILD = re.compile(r"\s*%%?build(?=\s|\Z)")
+_QUESTION = re.compile(r"\s*%build\s+([a-z-]+)\s*\?{1,2}\s*")
 
 
 class _Silence(list[SimpleCompletion]):
@@ -43,12 +44,23 @@ def register(shell: Any) -> None:
         return complete(context.full_text, offset, shell)
 
     shell.Completer.custom_matchers.append(match)
+    shell.input_transformers_cleanup.append(asked)
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         _teach_help(kernel)
 
 
 _NAME = "pybuild_magic"
+
+
+def asked(lines: list[str]) -> list[str]:
+    """Make `%build COMMAND?` the help of the command: IPython looks up the last word alone, such as its own %env."""
+    match = _QUESTION.fullmatch("".join(lines))
+    if match is None:
+        return lines
+    from .commands import COMMANDS
+
+    return [f"%build {match[1]} --help\n"] if match[1] in COMMANDS else lines
 
 
 def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:

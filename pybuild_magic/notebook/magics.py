@@ -76,7 +76,7 @@ class BuildMagics(Magics):
 
         `%%build [FLAGS] [CONTEXT]` takes the flags of `docker buildx build`; a line that ends in a backslash continues
         on the next. `%build --help` lists all flags, and the commands that manage images, the cache, kernels and more;
-        `%build COMMAND --help` lists the flags of a command.
+        `%build COMMAND --help`, or `%build COMMAND?`, lists the flags of a command.
         """
         from ..errors import Interrupted
         from ..request.flags import parse_flags

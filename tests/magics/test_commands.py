@@ -127,6 +127,14 @@ def test_fsck_finds_a_sound_store_sound(built: Shell) -> None:
     assert built.run("%build fsck --repair").rows == ()
 
 
+@pytest.mark.parametrize("name", ["env", "run", "test"])
+def test_a_question_mark_after_a_command_asks_for_its_flags(shell: Shell, name: str) -> None:
+    """IPython would look for an object with the name, and its own magic %env is one."""
+    page = shell.run(f"%build {name} --help")
+    assert repr(shell.run(f"%build {name}?")) == repr(page)
+    assert repr(shell.run(f"%build {name}??\n")) == repr(page)
+
+
 @pytest.mark.parametrize("line", ["%build --help", "%build", "%%build --help\nFROM scratch"])
 def test_help_lists_flags_and_commands(shell: Shell, line: str) -> None:
     page = repr(shell.run(line))
