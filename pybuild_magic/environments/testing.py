@@ -74,8 +74,8 @@ class TestReport(msgspec.Struct, frozen=True):
         rows = tuple(
             (
                 f"{cell.notebook} [{cell.number}]" if several else f"[{cell.number}]",
-                _first_line(cell.source),
                 cell.verdict,
+                _first_line(cell.source),
                 seconds(cell.seconds),
                 human_bytes(cell.memory) if cell.memory else "",
             )
@@ -87,7 +87,7 @@ class TestReport(msgspec.Struct, frozen=True):
         note = f"{cells} in {self.image}: {counts}." if rows else "There is no code to run."
         if rows and not {"same", "differs"} & {*verdicts}:
             note += " No output was compared."
-        return Table(("CELL", "CODE", "RESULT", "TIME", "MEMORY"), rows, note, frozenset({"TIME", "MEMORY"}))
+        return Table(("CELL", "RESULT", "CODE", "TIME", "MEMORY"), rows, note, frozenset({"TIME", "MEMORY"}))
 
     def _differences(self) -> Document:
         return Document(tuple((f"{cell.notebook}, cell {cell.number}", cell.text) for cell in self.failures))
