@@ -163,13 +163,10 @@ def stop(flags: ParsedFlags) -> Document:
 )
 def enter(flags: ParsedFlags) -> Any:
     """Run another process beside a run in the background."""
-    from ..run.background import find_run
-    from .run_command import Writer
+    from .run_command import enter as run_beside
 
-    options, (name, *rest) = options_of_flags(flags), flags.arguments
-    if options.interactive and options.stdin is None:
-        raise UsageError("A cell has nothing to type into.", hint="Leave -i out, or use pybuild exec -it.")
-    return find_run(name).entered(tuple(rest), options).captured(Writer())
+    name, *rest = flags.arguments
+    return run_beside(name, tuple(rest), options_of_flags(flags))
 
 
 @command("volumes rm", "NAME...", takes="the names of volumes", hint="%build volumes lists them.", names=("volume",))

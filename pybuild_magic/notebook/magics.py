@@ -89,8 +89,8 @@ class BuildMagics(Magics):
             # A line of many flags continues on the next one, as in a shell.
             continuation, _, cell = cell.partition("\n")
             line = f"{line[:-1].rstrip()} {continuation.strip()}"
-        if re.match(r"run(?=\s|\Z)", line):
-            return self._run(line[3:], cell)
+        if match := re.match(r"(run|exec)(?=\s|\Z)", line):
+            return self._run(match[1], line[match.end() :], cell)
         words, context = self._words(line)
         if words[:1] in (["--help"], ["-h"]) or (cell is None and not words and context is None):
             return commands.help_page()
@@ -166,14 +166,16 @@ class BuildMagics(Magics):
         except ValueError as error:
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
 
-    def _run(self, line: str, cell: str | None) -> Any:
-        from .run_command import run, run_line
+    def _run(self, name: str, line: str, cell: str | None) -> Any:
+        from .commands import COMMANDS
+        from .run_command import run_line
 
-        if not line.strip() or run.asks_for_help(line.split()):
-            return run.help()
+        command = COMMANDS[name]
+        if (name == "run" and not line.strip()) or command.asks_for_help(line.split()):
+            return command.help()
         shell = cast("Any", self.shell)
         # Depth 5: `run_line`, this method, `build` and `run_cell_magic` stand between IPython and the user's frame.
-        return run_line(line, cell, shell.user_ns, lambda text: shell.var_expand(text, depth=5))
+        return run_line(command, line, cell, shell.user_ns, lambda text: shell.var_expand(text, depth=5))
 
     def _with_settings(self, options: BuildOptions, words: list[str]) -> BuildOptions:
         import msgspec

@@ -114,7 +114,9 @@ ROWS: tuple[RunFlag, ...] = (
     _flag("read-only", _BOOL, "", "Mount the root file system read-only"),
     _flag("rm", _BOOL, "", "With -d: forget the run and its log when it ends"),
     _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", read=lambda value: parse_size(value, "--shm-size")),
-    _flag("stdin", _ONE, "$VARIABLE", "Standard input: text, bytes, or a DataFrame as CSV", read=str.encode),
+    _flag(
+        "stdin", _ONE, "$VARIABLE", "Standard input: text, bytes, an open file, or a DataFrame as CSV", read=str.encode
+    ),
     _flag("stop-signal", _ONE, "SIGNAL", "Signal to stop the process", read=values.read_stop_signal),
     _flag("stop-timeout", _ONE, "SECONDS", "Seconds to wait before killing it", read=values.read_seconds),
     _flag("tmpfs", _MANY, "PATH[:OPTIONS]", "Mount an empty file system in memory", "volumes", parse_tmpfs),

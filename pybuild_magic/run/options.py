@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -157,14 +157,24 @@ def _value(flag: RunFlag, value: Any) -> Any:
 
 
 def input_of(value: Any) -> bytes:
-    """Return a value as bytes for a process: text, bytes, or a table (with `to_csv`) as CSV. Raises UsageError."""
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
+    """Return a value as bytes for a process: text, bytes, a table (with `to_csv`) as CSV, or the rest of an open file.
+
+    Raises UsageError.
+    """
     if hasattr(value, "to_csv"):
-        return str(value.to_csv(index=False)).encode()
-    raise UsageError(f"--stdin takes text, bytes or a table, not a {type(value).__name__}.")
+        value = str(value.to_csv(index=False))
+    elif callable(read := getattr(value, "read", None)):
+        try:
+            value = read()
+        except (OSError, ValueError) as error:  # closed, or not open for reading
+            raise UsageError(f"--stdin: the file cannot be read: {error}.") from error
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(cast("bytes", value))
+    hint = "Open the file." if hasattr(value, "__fspath__") else "Make text of it, for example with json.dumps."
+    kind: str = type(value).__name__
+    raise UsageError(f"--stdin takes text, bytes, a table or an open file, not a value of the type {kind}.", hint=hint)
 
 
 def environment(options: RunOptions, base: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -131,6 +132,96 @@ def test_memory_does_not_grow_with_runs() -> None:
 def _memory() -> int:
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) << 10
+
+
+INPUTS: dict[str, tuple[str, str]] = {
+    "a table": ("$table", "a,b\n1,2\n"),
+    "words, with their ends": ("$text", " two  words\n"),
+    "after an equals sign": ("=$text", " two  words\n"),
+    "in double quotes": ('"$text"', " two  words\n"),
+    "a member": ("$thing.member", "of it\n"),
+    "a member of an item": ("$items[1].member", "of it\n"),
+    "an item from the end": ("=$items[-2]", "first"),
+    "an item by its key": ("$found['a key']", "by key"),
+    "an item by a key in double quotes": ('$found["a key"]', "by key"),
+    "bytes": ("$found['bytes']", "\u00e9"),
+    "a view of bytes": ("$view", "view"),
+    "a file of text": ("$file", "of a file\n"),
+    "a file in memory": ("$found['file']", "in memory"),
+    "in single quotes, as a shell": ("'$text'", "$text"),
+}
+NO_INPUTS = {
+    "$missing": "There is no variable missing for --stdin. Set it in a cell before.",
+    "$missing.member": "There is no variable missing for --stdin. Set it in a cell before.",
+    "$thing.other": "--stdin: there is no .other in thing.",
+    "$items[7]": "--stdin: there is no [7] in items.",
+    "$found['a key'].member": "--stdin: there is no .member in found['a key'].",
+    "$items": "not a value of the type list. Make text of it, for example with json.dumps.",
+    "$path": "not a value of the type PosixPath. Open the file.",
+    "$closed": "--stdin: the file cannot be read: I/O operation on closed file.",
+}
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> InteractiveShell:
+    """A shell with values of all kinds."""
+
+    class Thing:
+        member = "of it\n"
+
+    class Table:
+        def to_csv(self, *, index: bool) -> str:
+            return "i,a,b\n0,1,2\n" if index else "a,b\n1,2\n"
+
+    (tmp_path / "file").write_text("of a file\n")
+    shell = InteractiveShell.instance()
+    pybuild_magic.load_ipython_extension(shell)
+    file, closed = (tmp_path / "file").open(), (tmp_path / "file").open()
+    closed.close()
+    shell.user_ns |= {"text": " two  words\n", "thing": Thing(), "items": ["first", Thing()], "table": Table()}
+    shell.user_ns |= {"view": memoryview(b"view"), "file": file, "closed": closed, "path": tmp_path / "file"}
+    shell.user_ns |= {"found": {"a key": "by key", "bytes": b"\xc3\xa9", "file": io.BytesIO(b"in memory")}}
+    shell.user_ns |= {"large": b"x" * (100 << 20)}
+    return shell
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_a_process_reads_a_value(kind: str, shell: InteractiveShell) -> None:
+    word, expected = INPUTS[kind]
+    line = f"%build run --stdin{'' if word.startswith('=') else ' '}{word} busybox cat"
+    assert shell.run_cell(line).result.text == expected
+
+
+@pytest.mark.parametrize("word", NO_INPUTS)
+def test_a_value_that_cannot_be_read_is_told(word: str, shell: InteractiveShell) -> None:
+    error = shell.run_cell(f"%build run --stdin {word} busybox cat").error_in_exec
+    assert isinstance(error, UsageError)
+    assert NO_INPUTS[word] in str(error)
+
+
+def test_a_process_beside_another_reads_a_value_too(shell: InteractiveShell) -> None:
+    started = shell.run_cell(
+        "%build run -d --name entered --stdin $large busybox sh -c 'wc -c; exec sleep 1000'"
+    ).result
+    try:
+        assert shell.run_cell("%build exec --stdin $text entered cat").result.text == " two  words\n"
+        assert shell.run_cell("%build exec -i --stdin=$large entered wc -c").result.text == "104857600\n"
+        assert isinstance(shell.run_cell("%build exec --stdin $items entered cat").error_in_exec, UsageError)
+        assert isinstance(shell.run_cell("%%build exec entered sh\necho a").error_in_exec, UsageError)
+    finally:
+        started.stop(0)
+    assert started.text == "104857600\n"
+    started.remove()
+
+
+def test_a_large_value_that_nobody_reads_keeps_nobody_waiting(shell: InteractiveShell) -> None:
+    assert shell.run_cell("%build run --stdin $large busybox true").result.exit_code == 0
+    assert shell.run_cell("%%build run -i --stdin $large busybox\nhead -c 3; exit 4").result.text == "xxx"
+
+
+def test_a_command_has_a_flag_of_the_same_name(shell: InteractiveShell) -> None:
+    done = shell.run_cell("%build run busybox echo --stdin $text --stdin=$missing --stdin $thing.member").result
+    assert done.text == "--stdin  two  words\n --stdin=$missing --stdin of it\n\n"
 
 
 def test_lines_and_cells(capsys: pytest.CaptureFixture[str]) -> None:
