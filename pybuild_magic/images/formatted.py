@@ -39,6 +39,14 @@ _CONFIG = (
 )  # fmt: skip
 _HISTORY = ("created", "created_by", "author", "comment", "empty_layer")
 
+_NO_TEXTS: dict[str, Any] = dict.fromkeys(
+    ("variant", "osversion", "artifacttype", "author", "user", "workingdir", "stopsignal", "comment", "createdby"), ""
+)
+_NO_LISTS: dict[str, Any] = dict.fromkeys(("osfeatures", "urls", "env", "entrypoint", "cmd", "history"), ())
+_NO_MAPS: dict[str, Any] = dict.fromkeys(("annotations", "exposedports", "volumes", "labels"), as_map({}))
+LEFT_OUT: dict[str, Any] = {**_NO_TEXTS, **_NO_LISTS, **_NO_MAPS, "platform": None, "emptylayer": False}
+"""The values of the members that documents leave out, by their Go names in lower case."""
+
 
 def template_data(store: Store, place: Place, root: Descriptor, name: str, cancel: Cancel) -> dict[str, Any]:
     """Return what a template can name: Name, Manifest, Image, Provenance and SBOM.

@@ -84,7 +84,7 @@ def inspect(flags: ParsedFlags) -> Any:
     """Show the parts of an image in a registry."""
     from ..golang.template import execute
     from ..images.describe import inspect_image
-    from ..images.formatted import template_data
+    from ..images.formatted import LEFT_OUT, template_data
     from ..images.places import RegistryPlace
     from ..oci import reference
     from ..oci.blobs import read
@@ -103,7 +103,7 @@ def inspect(flags: ParsedFlags) -> Any:
             return Document((("", document.decode("utf-8", "replace")),), verbatim=True)
         if template and not _WHOLE.fullmatch(template.strip()):
             data = template_data(store, place, root, name, cancel)
-            return Document((("", execute(template, data)),), verbatim=True)
+            return Document((("", execute(template, data, zero=LEFT_OUT)),), verbatim=True)
 
         def document_of(digest: str) -> bytes:
             with place.manifests.open(digest) as file:

@@ -125,6 +125,38 @@ def test_a_new_index_is_buildx_to_the_byte(words: str, built: str, engine: Engin
         assert engine.docker("buildx", "imagetools", "inspect", "--raw", name).stdout == expected.removesuffix("\n")
 
 
+LOOPS = [
+    "{{range .Manifest.Manifests}}{{.Platform.OS}}/{{.Platform.Architecture}} {{.Digest}}\n{{end}}",
+    '{{range $i, $m := .Manifest.Manifests}}{{if $i}}, {{end}}{{$i}}={{$m.Digest | printf "%.12s"}}{{end}}',
+    '{{range .Manifest.Manifests}}{{if eq .Platform.Architecture "arm64"}}{{.Size}}{{break}}{{end}}{{end}}',
+    '{{range .Manifest.Manifests}}{{if ne .Platform.OS "linux"}}{{continue}}{{end}}{{.MediaType}} {{end}}',
+    "{{range $platform, $image := .Image}}{{$platform}}: {{range $image.Config.Env}}{{.}} {{end}}{{$.Name}}\n{{end}}",
+    "{{len .Manifest.Manifests}} {{len .Image}} {{len .Name}}",
+    "{{range .Manifest.Manifests}}{{with .Annotations}}{{json .}}{{else}}none{{end}};{{end}}",
+    "{{range .Manifest.Manifests}}[{{.Platform.Variant}}]{{end}}",
+    "{{- range .Manifest.Manifests -}} {{ .Digest }} {{- end -}}",
+    "{{(index .Manifest.Manifests 0).Digest}} {{(index .Image `linux/arm64`).Config.Labels.c}}",
+    '{{printf "%-12s|%5d|%05d|%q|%v|%x|%%" "a" 7 42 "b" true 255}}',
+    "{{$n := 0}}{{range .Manifest.Manifests}}{{$n = .Size}}{{end}}{{if gt $n 1}}large{{end}}",
+]
+CHOICES = [
+    "{{if .Image.Config.Labels}}{{range $k, $v := .Image.Config.Labels}}{{$k}}={{$v}}{{end}}{{else}}no{{end}}",
+    "{{with .Image.Config}}{{.Env}} {{$.Name}}{{end}}",
+    "{{with .Image.Config.User}}{{.}}{{else with .Image.OS}}on {{.}}{{else}}nobody{{end}}",
+    "{{if .Image.Config.User}}a{{else if .Image.Config.Env}}b{{else}}c{{end}}",
+    '{{$os := .Image.OS}}{{$os}}{{$os = "x"}}{{$os}}',
+    "{{range $i, $e := .Image.Config.Env}}{{$i}}{{$e}}{{end}}{{range .Image.Config.Cmd}}x{{else}}none{{end}}",
+    "{{and .Image.Config.User .Image.OS}}|{{or .Image.Config.User .Image.OS}}|{{not .Image.OS}}",
+    '{{eq .Image.OS "a" "linux"}} {{le 1 2}} {{ge 1 2}} {{lt "a" "b"}}',
+    '{{print .Image.OS 1 2 "x"}}{{println .Image.OS 1}}',
+    "{{slice .Image.OS 1 3}} {{len (slice .Image.Config.Env 0 1)}}",
+    '{{index .Image.Config.Labels "c"}} {{.Image.Config.Labels.c | printf "%s-%s" "got"}}',
+    "{{.Image.Config.WorkingDir}}{{len .Image.History}}",
+    "{{if and .Image.Config.User (index .Image.Config.Env 99)}}x{{end}}.",
+    "{{range .Image.RootFS.DiffIDs}}{{printf `%.10s` .}}{{end}}",
+]
+
+
 @pytest.mark.parametrize("tag", ["two", "one", "old"])
 @pytest.mark.usefixtures("home")
 def test_an_inspection_prints_the_bytes_of_buildx(
@@ -134,8 +166,10 @@ def test_an_inspection_prints_the_bytes_of_buildx(
     templates.append("{{.Name}}{{- /* no room */ -}} !")
     if tag == "two":
         templates.append('{{json (index .Image "linux/arm64")}}')
+        templates += LOOPS
         templates.append('{{ (index .Provenance "linux/arm64").SLSA.buildType }}')
     else:
+        templates += CHOICES
         templates.append("{{.Image.OS}} {{.Image.Config.Env}} {{.Image.RootFS.DiffIDs | json}}")
     for words in (["--raw"], *(["--format", template] for template in templates)):
         expected = engine.docker("buildx", "imagetools", "inspect", *words, f"{built}:{tag}").stdout
@@ -151,7 +185,22 @@ def test_an_inspection_prints_the_bytes_of_buildx(
         ("{{.Image}}", "{{.Image}} has more than one value. Write {{json"),
         ("{{json .Name .Name}}", "json takes one value, not 2."),
         ('{{index .Image "linux/arm64"}}', "index: there is no 'linux/arm64'. It has created,"),
-        ("{{range .Image}}x{{end}}", "range is not something that a template can have here. Use {{json .}}"),
+        ("{{range .Name}}x{{end}}", "it ranges over a list or a mapping"),
+        ("{{range .Image}}x", "has {{range}} without an end. It ends with {{end}}."),
+        ("{{if .Name}}x{{else}}y{{else}}z{{end}}", "else is not something"),
+        ("{{end}}", "end is not something"),
+        ("{{break}}", "break is not something"),
+        ("{{$x}}", "there is no variable $x. It is set with {{$x := …}}."),
+        ('{{template "x"}}', "template is not something that a template can have here. The functions are json, index,"),
+        ("{{html .Name}}", "html is not something"),
+        ('{{printf "%f" 1}}', "printf: %f is not known. It knows %v, %s, %d, %q, %x and %%."),
+        ('{{printf "%d" .Name}}', "is not a number"),
+        ('{{printf "%9999d" 1}}', "printf: %9999 is not known."),
+        ('{{"\\x41"}}', "is not something"),
+        ("{{" + "(" * 5000, "has an action that does not end"),
+        ("{{" + "(" * 5000 + "}}", "nested too deeply"),
+        ("{{len 1}}", "len takes a text, a list or a mapping."),
+        ('{{if lt 1 "a"}}{{end}}', "cannot be compared"),
         ("{{json .Image", "has an action that does not end"),
         ("{{(.Name}}", "( is not something"),
         ("{{.Name)}}", ") is not something"),
