@@ -124,7 +124,7 @@ def _binder(image: _Image, name: str) -> str:
         lines.append("RUN pip install --no-cache-dir jupyterhub jupyterlab")
     lines += ["COPY --chown=1000:1000 . /home/jovyan", "WORKDIR /home/jovyan"]
     if not image.user:
-        lines += ["# Binder runs images as user 1000, but this one uses root:", "USER 1000"]
+        lines += ["# Binder runs images as user 1000, but this one uses root:", "ENV HOME=/home/jovyan", "USER 1000"]
     return "\n".join(lines)
 
 

@@ -66,8 +66,16 @@ def test_what_an_image_lacks_for_a_hub_is_told(store: Path) -> None:
     assert texts["In a shell"] == "docker run --rm -it team/env:latest"
     assert texts["JupyterHub on Kubernetes (KubeSpawner)"].startswith("# The image has no jupyterhub-singleuser")
     assert "RUN pip install --no-cache-dir jupyterhub jupyterlab\n" in texts["Binder"]
-    assert texts["Binder"].endswith("USER 1000")
+    assert texts["Binder"].endswith("ENV HOME=/home/jovyan\nUSER 1000")
     assert "remoteUser" not in texts["An editor"]
+
+
+def test_the_image_for_binder_has_a_home_in_which_its_user_writes(store: Path) -> None:
+    server = "RUN ln -s /bin/true /bin/jupyterhub-singleuser\n"
+    texts = build("team/env", f"FROM busybox\n{server}")
+    pybuild_magic.build(texts["Binder"], {"notebook.ipynb": b"{}"}, tags=["for-binder"], progress="quiet")
+    done = pybuild_magic.run("for-binder", "sh", "-c", "touch $HOME/new notebook.ipynb && ls $HOME")
+    assert (done.exit_code, done.stdout.split()) == (0, [b"new", b"notebook.ipynb"])
 
 
 def test_an_image_that_nobody_can_pull_goes_as_a_file(store: Path, engine: Engine) -> None:
