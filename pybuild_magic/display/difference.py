@@ -58,7 +58,7 @@ def text(difference: Difference) -> str:
 def _lines(difference: Difference) -> Iterator[str]:
     yield summary_line(difference)
     for change in difference.config:
-        yield f"  {change.key}: {change.before or '(none)'} → {change.after or '(none)'}"
+        yield f"  {change.key}: {_cell(change.before)} → {_cell(change.after)}"
     rows = _rows(difference)
     for row in _shown_rows(rows):
         rest = f" ({plural(row.paths, 'path')})" if row.paths > 1 else ""
@@ -114,7 +114,7 @@ def render(difference: Difference) -> Markup:
         if len(found) > _SHOWN:
             note += f", the {_SHOWN} shown are those whose size changed the most"
         body = table("Files", ("Change", "Bytes", "Path"), list(rows))
-        parts.append(section("Files", note, body, is_open=len(difference.files) <= _FEW))
+        parts.append(section("Files", note, body, is_open=len(found) <= _FEW))
     if not parts:
         parts.append(tag.p("The images have the same files and the same config."))
     return join(style(), tag.div(head, *parts, cls=ROOT))
@@ -156,7 +156,7 @@ def _shown_rows(rows: list[_Row]) -> list[_Row]:
 
 
 def _cell(value: str | None) -> str:
-    return "(none)" if value is None else value[:500]
+    return "(none)" if value is None else value[:500] or '""'
 
 
 def signed(growth: int) -> str:

@@ -170,7 +170,7 @@ def _flat(document: dict[str, Any]) -> dict[str, str]:
             values |= {f"Env {name}": text for name, _, text in pairs}
         elif isinstance(value, dict) and key in ("Labels", "ExposedPorts", "Volumes"):
             items = cast("dict[str, object]", value).items()
-            values |= {f"{key} {name}": item if isinstance(item, str) else "" for name, item in items}
+            values |= {f"{key} {name}": item if isinstance(item, str) else "yes" for name, item in items}
         elif value:
             values[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return values

@@ -20,6 +20,7 @@ def test_images_are_weighed_compared_and_shared(shell: Shell) -> None:
     compared = shell.run("%build diff pair:1 pair:2")
     assert [change.key for change in compared.files.config] == ["ExposedPorts 80/tcp"]
     assert "D  −200.0 kB  /root/.cache/pip/a" in shell.out
+    assert "ExposedPorts 80/tcp: (none) → yes" in shell.out
     assert "docker run --rm -p 80:80 pair:2" in repr(shell.run("%build share pair:2"))
 
 
