@@ -100,7 +100,7 @@ class Table(msgspec.Struct, frozen=True):
         return self.html()
 
     def _cell(self, cell: str, title: str, name: str) -> Markup:
-        kind = "pb-num" if title in self.numbers else "pb-text" if len(cell) > _LONG else None
+        kind = "pb-num" if title in self.numbers else "pb-text pb-long" if len(cell) > _LONG else None
         return tag.th(cell, cls=kind, scope="col") if name == "th" else tag.td(cell, cls=kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_an_image_is_smaller_by_what_a_line_saves(name: str, store: None) -> Non
     assert saving.line == case.line
     assert saving.size == case.size
     assert f"{saving.line}\n" in repr(found)
+    assert "\n" not in saving.line or f'<code class="pb-lines">{html.escape(saving.line)}' in found._repr_html_()
     after = built("after", *applied(case, saving))
     assert case.what not in [row.what for row in slim("after").rows]
     assert stored_size(result) - stored_size(after) == pytest.approx(case.size, abs=30_000)

@@ -128,7 +128,7 @@ def _row(row: Saving) -> Markup:
     description = [tag.strong(row.what), tag.div(f"{plural(row.files, 'file')}: {where}", cls="pb-note")]
     if row.note:
         description.append(tag.div(row.note, cls="pb-note"))
-    instead: list[Markup] = [tag.code(row.line)]
+    instead: list[Markup] = [tag.code(row.line, cls="pb-lines")]
     if row.step:
         instead.append(tag.div("made by ", tag.code(_short(row.step)), cls="pb-note"))
     return tag.tr(

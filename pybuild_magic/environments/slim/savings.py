@@ -171,6 +171,8 @@ def _of_rule(rule: Rule, pile: _Pile, step: Step, packages: set[str], prefix: st
     title, note = rule.what, rule.likely
     places = [prefix] if rule.key == "compilers" else pile.largest
     line = advice.of_kind(rule, step, places, pile.roots, pile.uid, users)
+    if users and line.startswith("RUN"):
+        note = "; ".join(filter(None, (note, f"the line replaces {cut(users[0].step.text)}, too")))
     if rule.key == "compilers":
         note = f"{note}: compile in a stage named build, and copy what it makes"
     if rule.key == "cuda":
@@ -209,14 +211,16 @@ def _of_covered(step: Step, later: Later, kind: str, pile: _Pile, as_given: Give
     if kind == REMOVED:
         title, note = "files that a later step removes", f"they are removed by {by}"
         line = advice.of_removed(step, later, [place for place, _ in pile.examples], pile.largest)
-        if step.sources and not line.startswith("RUN"):
-            note += ", which is not needed then"
     elif as_given is not None:
-        title, note = "files whose owner or mode a later step changes", f"the layer of {by} contains all of them again"
+        title, note = "files whose owner or mode a later step changes", f"they are all in the layer of {by} again"
         line = advice.of_owner(step, later, as_given)
     else:
         title, note = "files that a later step writes again", f"they are written again by {by}"
         line = advice.of_replaced(step, later)
+    if line.startswith("RUN"):
+        note += ", which the line replaces, too"
+    elif step.sources and not step.of_base:
+        note += ", which is not needed then"
     return _saving(pile, title, line, note, step)
 
 
