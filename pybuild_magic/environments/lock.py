@@ -80,8 +80,8 @@ def lock(environment: Environment, target: TargetPython, indexes: Indexes) -> Lo
     if failures:
         raise SourceError(
             "\n".join(failures),
-            hint="Install a version that an index has, or leave it out: --only-imports keeps just the notebook's "
-            "imports.",
+            hint="Install a version that an index has for this Python, choose another Python (--python), or leave it "
+            "out: --only-imports keeps just the notebook's imports.",
         )
     pairs = cast("list[tuple[Locked, str]]", answers)
     return Lock(tuple(locked for locked, _ in pairs), tuple(note for _, note in pairs if note))
@@ -180,11 +180,10 @@ def _from_index(package: Distribution, target: TargetPython, indexes: Indexes) -
         if file is None:
             return f"{package.pinned} has neither a wheel for Python {target.python} nor a source with a digest."
         return Locked(package, package.pinned, (file.sha256,), (file,), built=True), note or _to_build(package, target)
-    choice = "choose another version of it, or of Python (--python)."
     if not any(file.suits_python(target) for file in files):
         required = min(file.requires_python for file in files)
-        return f"{package.pinned} needs Python {required}, and not {target.python}: {choice}"
-    return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: {choice}"
+        return f"{package.pinned} needs Python {required}, and not {target.python}."
+    return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source."
 
 
 def _to_build(package: Distribution, target: TargetPython) -> str:

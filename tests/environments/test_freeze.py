@@ -244,12 +244,18 @@ def test_another_platform_is_locked_and_built(site: Path, install: Install, inde
 
 
 def test_a_release_for_other_pythons_is_named(site: Path, install: Install, index: LocalIndex) -> None:
-    install("new", "1.0")
-    index.pythons[index.add("new", "1.0")] = ">=3.12"
-    index.files["new"]["new-1.0.tar.gz"] = b"source"
-    index.pythons["new-1.0.tar.gz"] = ">=3.12"
-    with pytest.raises(SourceError, match=r"new==1.0 needs Python >=3.12, and not 3.11: choose another version of it"):
+    for name in ("new", "newer"):
+        install(name, "1.0")
+        index.pythons[index.add(name, "1.0")] = ">=3.12"
+        index.files[name][f"{name}-1.0.tar.gz"] = b"source"
+        index.pythons[f"{name}-1.0.tar.gz"] = ">=3.12"
+    with pytest.raises(SourceError) as caught:
         frozen(site, python="3.11")
+    assert caught.value.message.splitlines() == [
+        "new==1.0 needs Python >=3.12, and not 3.11.",
+        "newer==1.0 needs Python >=3.12, and not 3.11.",
+    ]
+    assert "choose another Python (--python)" in str(caught.value.hint), "once, and not of each"
 
 
 def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: LocalIndex) -> None:
