@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tarfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,40 @@ def test_a_cell_is_locked_beside_its_context(home: Home, world: World, capsys: p
     document = json.loads((world.context / "Dockerfile.lock").read_bytes())
     assert [step["line"] for step in document["unlocked"]] == [6]
     home.build(world.dockerfile, str(world.context), locked=True)
+
+
+@pytest.mark.parametrize("platforms", ["linux/arm64", "linux/amd64,linux/arm64"])
+def test_other_platforms_are_locked(
+    platforms: str, home: Home, registry: Registry, engine: Engine, tmp_path: Path
+) -> None:
+    """An image's digest is that of its index, so a lock made for one platform holds for all of them."""
+    ref = f"{registry.host}/locked/{uuid.uuid4().hex}:1"
+    base = "FROM scratch\nARG TARGETARCH\nENV ARCH=$TARGETARCH\nCOPY Dockerfile /\n"
+    (tmp_path / "Dockerfile").write_text(base)
+    engine.buildx_build(tmp_path, "-t", ref, "--platform=linux/amd64,linux/arm64", "--push")
+    (tmp_path / "Dockerfile").write_text(f"FROM {ref}\nCOPY Dockerfile /again\n")
+    told = engine.docker("buildx", "imagetools", "inspect", "--format={{json .Manifest}}", ref).stdout
+    lock = pybuild_magic.lock(context=tmp_path, platforms=platforms, progress="none")
+    assert [rule.updates.identifier.partition("@")[2] for rule in lock.rules if rule.updates] == [
+        json.loads(told)["digest"]
+    ]
+    engine.buildx_build(tmp_path, "-t", ref, "--platform=linux/amd64", "--push", dockerfile=base)  # the tag moves
+    for builder in ("embedded", f"docker://{engine.socket}"):
+        result = home.build(
+            None,
+            tmp_path,
+            locked=True,
+            pull=True,
+            platforms="linux/amd64,linux/arm64",
+            builder=builder,
+            outputs=[f"type=oci,dest={tmp_path}/out.tar"],
+        )
+        assert result.metadata["containerimage.digest"]
+        with tarfile.open(tmp_path / "out.tar") as archive:
+            blobs = [archive.extractfile(one) for one in archive if one.isfile() and one.size < 10_000]
+            texts = [blob.read().decode("utf-8", "replace") for blob in blobs if blob]
+        assert ["ARCH=amd64" in text for text in texts if '"ARCH=' in text].count(True) == 1, builder
+        assert ["ARCH=arm64" in text for text in texts if '"ARCH=' in text].count(True) == 1, builder
 
 
 @pytest.mark.parametrize(
