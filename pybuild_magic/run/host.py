@@ -199,7 +199,10 @@ class Host:
         error = "" if self.outcome is None else self.outcome.error
         if self.error is not None and not isinstance(self.error, Interrupted):
             error, code = str(self.error), 125
-        self.record.write(msgspec.structs.replace(self.record.info, exit_code=code, error=error, ended=time.time()))
+        info = msgspec.structs.replace(self.record.info, exit_code=code, error=error, ended=time.time())
+        if self.outcome is not None:
+            info = msgspec.structs.replace(info, warnings=(*info.warnings, *self.outcome.reached.sentences))
+        self.record.write(info)
         if self.request.options.rm:
             self.record.remove()
 

@@ -57,7 +57,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     """Why the run could not be started."""
     ended: float = 0.0
     warnings: tuple[str, ...] = ()
-    """Its limits, and what was asked for but does not hold."""
+    """Its limits, what was asked for but does not hold, and, once it has ended, the limits that it reached."""
     labels: dict[str, str] = {}
     """Its labels, those of the image included."""
 

@@ -96,6 +96,16 @@ def test_it_is_told_what_became_of_them() -> None:
 
 
 @pytest.mark.usefixtures("cgroups")
+def test_ps_says_why_a_run_in_the_background_was_killed() -> None:
+    greedy = start("busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1", name="greedy", memory="32m")
+    try:
+        assert greedy.wait() == 137
+        assert "greedy: Linux killed a process because memory ran out: the limit is 32 MiB." in repr(ps(["-a"]))
+    finally:
+        greedy.remove()
+
+
+@pytest.mark.usefixtures("cgroups")
 def test_nothing_is_left_of_them() -> None:
     embedded_builder().close()
     others = set(_left())  # of builders that other tests have in this process
