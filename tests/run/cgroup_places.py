@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pybuild_magic import builders
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.embedded.sandbox import client
@@ -25,8 +24,10 @@ from pybuild_magic.builders.embedded.sandbox.cgroups import sweep
 from pybuild_magic.builders.embedded.sandbox.limits import Limits
 from pybuild_magic.errors import BuildError, RunError
 from pybuild_magic.images.load import load_image
-from pybuild_magic.run import run
+from pybuild_magic.notebook.background_commands import ps
+from pybuild_magic.run import run, start
 from pybuild_magic.run.result import RunResult
+from tests.run.processes import processes
 from tests.search import cgroups
 
 ROOT = Path("/sys/fs/cgroup")
@@ -39,6 +40,8 @@ _SMALL = Limits(memory=96 << 20, swap=96 << 20, pids=48)
 
 GREEDY = "dd if=/dev/zero of=/dev/null bs=100M count=1"
 BOMB = "f() { f | f & }; f; sleep 1; for i in $(seq 100); do sleep 30 & done; echo all of them"
+_ASLEEP = "7654"
+_SLEEPING = f"sleep {_ASLEEP} & setsid sleep {_ASLEEP} & wait"
 SPIN = "i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done"
 
 
@@ -108,6 +111,7 @@ def more() -> dict[str, Any]:
     facts["parents"] = (ROOT / "of-a-test").exists()
     embedded_builder().close()
     facts["killed"] = _left_by_killed()
+    facts["background"] = _in_the_background()
     return facts
 
 
@@ -117,19 +121,76 @@ def _processor_seconds(cpus: str) -> float:
     return time.monotonic() - begin
 
 
-def _left_by_killed() -> list[list[str]]:
-    """What a process that is killed leaves, and what of that is left after the next has looked."""
-    pid = os.fork()
-    if pid == 0:
-        builders._embedded = None
-        embedded_builder().sandbox.check()
-        os.kill(os.getpid(), 9)
-    os.waitpid(pid, 0)
-    before = left()
-    deadline = time.monotonic() + 30
-    while left() and time.monotonic() < deadline:
-        sweep(0.0)
-    return [before, left()]
+def _left_by_killed() -> dict[str, Any]:
+    """What a process that is killed during a limited run leaves, and what of that when the next has looked."""
+    code = f"from pybuild_magic.run import run; run('busybox', 'sh', '-c', {_SLEEPING!r}, memory='64m')"
+    kernel = subprocess.Popen([sys.executable, "-c", code])
+    _until(lambda: len(_sleepers()) >= 2)
+    during = [left(), _sleepers()]
+    kernel.kill()
+    kernel.wait()
+    _until(lambda: not _sleepers())
+    _until(lambda: sweep(0.0) or not left())
+    return {"during": during, "after": [left(), _sleepers()]}
+
+
+def _sleepers() -> list[int]:
+    return list(processes(f"sleep\0{_ASLEEP}\0"))
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _in_the_background() -> dict[str, Any]:
+    """What is shown of a run in the background that has limits, while it goes on and after it was killed for them."""
+    going = start("busybox", "sh", "-c", f"sleep 2; {GREEDY}; exit $?", name="greedy", memory="32m")
+    shown = repr(ps([]))
+    return {"code": going.wait(), "during": shown, "after": repr(ps(["-a"]))}
+
+
+def nested() -> dict[str, Any]:
+    """What a run that runs and builds in itself tells, where it may make cgroups and where it may not."""
+    code = "import tests.run.cgroup_places as places; places.print_inside()"
+    needed = ("/usr", "/lib", "/lib64", sys.base_prefix, sys.prefix, str(Path.cwd()), sys.argv[1])
+    volumes = [f"{path}:{path}:ro" for path in dict.fromkeys(needed) if Path(path).is_dir()]
+    facts: dict[str, Any] = {}
+    for name, more in {"plain": {}, "privileged": {"privileged": True}}.items():
+        done = run(
+            "busybox",
+            *(sys.executable, "-c", code, sys.argv[1]),
+            volumes=volumes,
+            workdir=str(Path.cwd()),
+            env={
+                "PYTHONPATH": str(Path.cwd()),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "HOME": "/tmp",
+                "PYBUILD_HOME": "/tmp/in",
+            },
+            memory="512m",
+            **more,
+        )
+        lines = done.text.splitlines()
+        facts[name] = json.loads(lines[-1]) if done.exit_code == 0 and lines else {"failed": done.error_text}
+        facts[name]["reached"] = list(done.warnings)
+    embedded_builder().close()
+    return {"nested": facts, "nested left": left()}
+
+
+def print_inside() -> None:
+    """Run in a run: print what limits do there."""
+    load_image(embedded_builder().store, Path(sys.argv[1]), "busybox")
+    embedded_builder().sandbox.check()
+    guard = embedded_builder().sandbox.guard
+    facts = {
+        "guard": [str(guard.limits), guard.why] if guard else None,
+        "memory": shell(f"{GREEDY}; echo $?", memory="32m"),
+        "step": step("echo built"),
+    }
+    embedded_builder().close()
+    print(json.dumps(facts))
 
 
 def in_place(name: str, enter: Callable[[], None], *parts: Callable[[], dict[str, Any]], uid: int = 0) -> None:
@@ -218,11 +279,16 @@ def open_to_users(paths: list[str]) -> None:
         subprocess.run(["mount", "--bind", f"/run/kept/{number}", path], check=True)
 
 
+_SERVICE = (limited, bombs, more, nested)
+
+
 def main() -> None:
     """Try every place."""
     open_to_users([sys.base_prefix, sys.prefix, str(Path.cwd()), sys.argv[1]])
     places: dict[str, Callable[[], None]] = {
-        "service": lambda: in_place("service", into(make("system.slice/jupyter.service")), limited, bombs, more),
+        "service": lambda: in_place(
+            "service", into(make("system.slice/jupyter.service")), limited, bombs, more, nested
+        ),
         "delegated": lambda: in_place("delegated", into(_of_user("app")), limited, uid=USER),
         "leaf": lambda: in_place("leaf", into(make("user.slice/leaf.service", USER)), limited, bombs, uid=USER),
         "container": lambda: in_place("container", container("open"), limited),

@@ -19,7 +19,7 @@ from tests.services.linux import boot
 pytestmark = pytest.mark.xdist_group("cgroups")
 
 LIMITED = ("service", "delegated", "leaf", "container")
-SECONDS = 600
+SECONDS = 900
 """Many times what it takes, because other tests use the processors too."""
 
 
@@ -94,9 +94,30 @@ def test_a_limit_that_linux_refuses_is_named(facts: dict[str, dict[str, Any]]) -
 
 
 def test_the_next_process_removes_what_a_killed_one_left(facts: dict[str, dict[str, Any]]) -> None:
-    before, after = facts["service"]["killed"]
-    assert before
-    assert not after
+    cgroups, processes = facts["service"]["killed"]["during"]
+    assert len(cgroups) == 2, "the builder's, and the one of its run with a limit"
+    assert len(processes) == 2
+    assert facts["service"]["killed"]["after"] == [[], []]
+
+
+def test_limits_of_a_run_in_the_background_are_listed(facts: dict[str, dict[str, Any]]) -> None:
+    fact = facts["service"]["background"]
+    assert fact["code"] == 137
+    assert fact["during"].endswith("greedy: memory 32 MiB, by cgroups of version 2")
+    assert fact["after"].endswith("greedy: Linux killed a process because memory ran out: the limit is 32 MiB.")
+
+
+def test_a_run_in_a_run_has_limits_where_it_may_make_cgroups(facts: dict[str, dict[str, Any]]) -> None:
+    plain, privileged = facts["service"]["nested"]["plain"], facts["service"]["nested"]["privileged"]
+    for inner in (plain, privileged):
+        assert inner["step"].startswith("Built in")
+        assert inner["reached"] == [], "the limit that was reached is not the outer one"
+    assert plain["guard"] == ["", "Read-only file system"]
+    assert plain["memory"]["limits"] == "memory 32 MiB of each process, by rlimit"
+    assert privileged["guard"][0].startswith("memory 460.8 MiB"), "nine tenths of the outer one"
+    assert privileged["memory"]["text"] == "137\n"
+    assert privileged["memory"]["limits"] == "memory 32 MiB, by cgroups of version 2"
+    assert facts["service"]["nested left"] == []
 
 
 @pytest.mark.parametrize("place", ["read-only", "nobody"])

@@ -32,7 +32,6 @@ class Cgroups:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._made: list[Path] = []
-        self._counting: list[Path] | None = None
         self._counts = 0, 0
         try:
             _make(limits, self._made)
@@ -47,17 +46,21 @@ class Cgroups:
 
     def reached(self, *, shared: bool = False) -> Reached:
         """Return the limits that were reached since the last call; `shared` as in `Reached`."""
-        if self._counting is None:
-            self._counting = [place / name for place in self._made for name in _EVENTS if (place / name).exists()]
-        texts = [_read(file) for file in self._counting]
-        counts = dict(line.split(" ", 1) for text in texts for line in text.splitlines() if " " in line)
         killed, refused = self._counts
-        self._counts = int(counts.get("oom_kill", 0)), int(counts.get("max", 0))
+        self._counts = self._counted(_KILLED), self._counted(_REFUSED)
         return Reached(
             memory=self.limits.memory if self._counts[0] > killed else 0,
             pids=self.limits.pids if self._counts[1] > refused else 0,
             shared=shared,
         )
+
+    def _counted(self, files: Files) -> int:
+        """Return the count in the first of the files that there is."""
+        for name, key in files.items():
+            for line in (line for place in self._made for line in _read(place / name).splitlines()):
+                if line.startswith(f"{key} "):
+                    return int(line.rpartition(" ")[2])
+        return 0
 
     def close(self) -> None:
         """Remove them, once their processes are dead."""
@@ -69,10 +72,13 @@ class Cgroups:
                     place.rmdir()
 
 
-_EVENTS = ("memory.events", "memory.oom_control", "pids.events")
-"""The files with counts, of which a cgroup has those of its version. `max` of memory.events comes before that of
-pids.events, which replaces it.
+_KILLED = {"memory.events.local": "oom", "memory.events": "oom_kill", "memory.oom_control": "oom_kill"}
+"""Where the kernel counts how often a cgroup's limit of memory made it kill a process, best first.
+
+Processes may have divided a cgroup of version 2 and reached limits of their own, which only `.local` leaves out.
 """
+_REFUSED = {"pids.events.local": "max", "pids.events": "max"}
+"""The same for processes that were not started."""
 
 
 @contextmanager
