@@ -9,13 +9,27 @@ from ..notebook.command import Syntax
 
 _BASH = """\
 _pybuild() {
+    local line=${COMP_LINE:0:COMP_POINT} breaks=${COMP_WORDBREAKS//[^=:]/} kept= words
+    read -ra words <<< "$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    # bash replaces only what follows the last = or : of a word, but names and values of flags have them.
+    [[ $breaks ]] && kept=${words[-1]%"${words[-1]##*[$breaks]}"}
+    local IFS=$'\\n'
+    COMPREPLY=($(pybuild __complete "${words[@]:1}" 2>/dev/null))
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/=] ]] && compopt -o nospace
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+}
+complete -o default -F _pybuild pybuild
+"""
+_ZSH = """\
+autoload -U +X bashcompinit && bashcompinit
+_pybuild() {
     local IFS=$'\\n'
     COMPREPLY=($(pybuild __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
 }
 complete -o default -F _pybuild pybuild
 """
-_ZSH = f"autoload -U +X bashcompinit && bashcompinit\n{_BASH}"
 _FISH = """\
 complete -c pybuild -a '(pybuild __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 """

@@ -24,7 +24,7 @@ from .scope import Scope
 _VARIABLE = re.compile(r"\$(\{?)(\w*)\Z")
 _COMMENT = re.compile(r"\s*#\s*(?:check\s*=\s*)(?:.*[=,;])?\s*(\w*)\Z", re.IGNORECASE)
 _LABELS = ("title", "description", "version", "authors", "url", "source", "documentation", "vendor", "licenses")
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2")
+SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _PLATFORMS = ("$BUILDPLATFORM", "$TARGETPLATFORM", "linux/amd64", "linux/arm64", "linux/arm/v7")
 _MOUNT_KEYS = {
     "bind": ("target", "source", "from", "rw"),
@@ -188,7 +188,7 @@ class _Body:
             case "HEALTHCHECK" if not words:
                 return offer(place.word, [("CMD", "keyword", ""), ("NONE", "keyword", "")])
             case "STOPSIGNAL" if not words:
-                return offer(place.word, [(name, "value", "") for name in _SIGNALS])
+                return offer(place.word, [(name, "value", "") for name in SIGNALS])
             case _:
                 return NOTHING
 

@@ -5,29 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from ..editor.completion import SIGNALS
 from ..editor.images import image_names
 from ..editor.line import PLATFORMS, builder_names, files_here
 from ..editor.offer import NOTHING, Offer, offer
 from ..errors import FAILED, BuildError
 from ..request.flags import Flag, Kind, by_word, taken
 from ..request.table import OPTIONS
+from ..run.values import PULLS
 from .command import Syntax
 from .commands import COMMANDS
 
 _VALUES: dict[str, tuple[str, ...]] = {
+    "attach": ("stream",),
     "base": ("image",),
     "builder": ("builder",),
+    "cap-add": ("capability",),
+    "cap-drop": ("capability",),
+    "cidfile": ("file",),
     "commit": ("image",),
     "context": ("folder",),
     "env-file": ("file",),
     "file": ("file",),
+    "gpus": ("gpu",),
     "in": ("image",),
     "junit": ("file",),
+    "label-file": ("file",),
+    "net": ("network",),
     "network": ("network",),
     "notebook": ("file",),
     "output": ("file",),
     "platform": ("platform",),
+    "pull": ("pull",),
     "sanitize-with": ("file",),
+    "signal": ("signal",),
+    "stop-signal": ("signal",),
     "tag": ("image",),
     "volume": ("volume", "file"),
     "write": ("folder",),
@@ -139,6 +151,12 @@ def _volumes() -> list[str]:
     return [volume.name for volume in list_volumes()]
 
 
+def _capabilities() -> list[str]:
+    from ..builders.embedded.sandbox.helper.security import ALL_CAPABILITIES  # Linux's alone
+
+    return ["ALL", *(name.removeprefix("CAP_") for name in ALL_CAPABILITIES)]
+
+
 def _kernels() -> list[str]:
     from ..kernels.spec import installed
 
@@ -163,6 +181,11 @@ _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "kernel": _kernels,
     "builder": builder_names,
     "network": lambda: ("host", "none"),
+    "pull": lambda: PULLS,
+    "stream": lambda: ("stdout", "stderr"),
+    "capability": _capabilities,
+    "signal": lambda: SIGNALS,
+    "gpu": lambda: ("all",),
     "platform": lambda: PLATFORMS,
 }
 """Functions that return the present names of each kind."""

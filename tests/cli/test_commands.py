@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pybuild_magic.cli.commands import table
 from pybuild_magic.store import Store
 
 from .conftest import COMMAND, Pybuild
+from .pseudo import Terminal
 
 GOOD = b"FROM busybox\nRUN echo out && echo made > /made\n"
 WARNED = b"FROM busybox\nMAINTAINER me\n"
@@ -144,7 +146,11 @@ def test_a_failed_step_is_looked_into_by_the_next_command(pybuild: Pybuild) -> N
         (["run", "--entry"], {"--entrypoint"}),
         (["run", "busy"], {"busybox:latest"}),
         (["run", "@f"], {"@failed"}),
-        (["run", "--net=n"], {"-"}),
+        (["run", "--net=n"], {"--net=none"}),
+        (["run", "--pull", "n"], {"never"}),
+        (["run", "--cap-add", "SYS_PT"], {"SYS_PTRACE"}),
+        (["run", "--rest"], {"-"}),
+        (["stop", "-s", "SIGK"], {"SIGKILL"}),
         (["run", "--network=n"], {"--network=none"}),
         (["kernel", "--disp"], {"--display-name"}),
         (["imagetools", "ins"], {"inspect"}),
@@ -163,11 +169,34 @@ def test_a_failed_step_is_looked_into_by_the_next_command(pybuild: Pybuild) -> N
 def test_bash_completes(environ: dict[str, str], words: list[str], expected: set[str], tmp_path: Path) -> None:
     (tmp_path / "pybuild").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     (tmp_path / "pybuild").chmod(0o755)
-    typed = " ".join(f"'{word}'" for word in words)
+    line = " ".join(["pybuild", *words])
     code = (
-        f'eval "$(pybuild completion bash)"; COMP_WORDS=(pybuild {typed}); COMP_CWORD={len(words)}; _pybuild; '
+        f'eval "$(pybuild completion bash)"; COMP_LINE="{line}" COMP_POINT={len(line)} COMP_WORDBREAKS=; _pybuild; '
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     path = f"{tmp_path}:{environ['PATH']}"
     done = subprocess.run(["bash", "-c", code], env=environ | {"PATH": path}, capture_output=True, check=True)
     assert set(done.stdout.decode().split()) == expected - {"-"}
+
+
+def test_the_tab_key_completes_words_with_signs_that_divide_words_in_bash(
+    environ: dict[str, str], terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    (tmp_path / "pybuild").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    (tmp_path / "pybuild").chmod(0o755)
+    (tmp_path / "labels.txt").touch()
+    environ["PATH"] = f"{tmp_path}:{environ['PATH']}"
+    shell = terminal("bash", "--norc", "-i")
+    shell.type("stty -echo; PS1=; bind 'set bell-style none'; eval \"$(pybuild completion bash)\"; echo rea''dy\n")
+    shell.until("ready")
+    for typed, completed in {
+        "run --network=h": "run --network=host ",
+        "run busybox:l": "run busybox:latest ",
+        "run --label-file=./lab": "run --label-file=./labels.txt ",
+        "run --env-file lab": "run --env-file labels.txt ",
+        "run -i --entry": "run -i --entrypoint ",
+    }.items():
+        shell.type(f"pybuild {typed}\t\x01echo '[\x05]'\n")
+        shell.until(f"[pybuild {completed}]\r\n")
+    shell.type("exit\n")
+    shell.end()
