@@ -88,10 +88,7 @@ def _message(item: Any, stream: str, timeout: float | None = None) -> Any:
             return RunningKernel.get_message(kernel, stream, timeout=max(0, min(1, rest)))
         except Empty:
             if not kernel.is_alive():
-                sentence = (
-                    "The kernel ended while the cell ran. It may have crashed, or taken more memory than there is."
-                )
-                raise NbCellError(item.cell_num, sentence, item.cell.source) from None
+                raise NbCellError(item.cell_num, _ENDED, item.cell.source) from None
             if rest <= 1 and deadline is not None:
                 raise
 

@@ -119,11 +119,12 @@ INIT = "sleep 0.01 & exec sh -c 'sleep 0.1; exit 3'"
 
 def run(task: dict) -> dict:
     """Run processes on the image that the Dockerfile names, the second on what the first has left."""
-    from pybuild_magic.notebook.run_command import run_line
+    from pybuild_magic.notebook import run_command
 
     def do(line: str, script: str) -> pybuild_magic.run.RunResult:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            return run_line(f"{line} sh -c {shlex.quote(script)}", None, {"typed": "typed\n"}, str)
+            words = f"{line} sh -c {shlex.quote(script)}"
+            return run_command.run_line(run_command.run, words, None, {"typed": "typed\n"}, str)
 
     image, kept = task["dockerfile"].split()[1], "places-kept"
     with tempfile.TemporaryDirectory() as scratch:
