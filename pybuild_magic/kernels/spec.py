@@ -44,6 +44,13 @@ NOT_OF_KERNELS = (
     "cidfile",
     "labels",
     "label_files",
+    "health_cmd",
+    "health_interval",
+    "health_timeout",
+    "health_start_period",
+    "health_start_interval",
+    "health_retries",
+    "no_healthcheck",
 )
 """Fields of a run's options that do not apply to kernels."""
 

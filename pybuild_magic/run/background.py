@@ -26,6 +26,7 @@ from ..errors import BuildError, Interrupted, UsageError
 from ..untrusted.printable import visible
 from . import door
 from .container import Show, command_of
+from .health import Health, check_of
 from .host import HostRequest, StartReport
 from .identity import new_identity, write_identity
 from .image import find_image
@@ -58,6 +59,11 @@ class BackgroundRun:
     def exit_code(self) -> int | None:
         """The exit code; None while the run is going, or when it was killed with its host."""
         return None if self.running else self._record.fresh().info.exit_code
+
+    @property
+    def health(self) -> Health | None:
+        """The health with the last checks, by the image's HEALTHCHECK or `--health-cmd`; None if it is not checked."""
+        return self._record.fresh().info.health
 
     def logs(self, tail: int | None = None, *, follow: bool = False) -> Iterator[tuple[int, bytes]]:
         """Yield (stream, bytes) of the output so far, stream 1 or 2; with `follow`, go on until the run ends."""
@@ -149,6 +155,7 @@ def start_with(
     with embedded_builder().store.lease():
         image = find_image(ref, options.platform, pull=options.pull)
         words = command_of(image, command, options, script)
+        check_of(image.config.config, options)
         owner = this_process() if owned and not options.detach_from_kernel else None
         labels = all_labels(options, image.config.config.labels)
         info = RunInfo(new_identity(), options.name, image.name, words, time.time(), owner, labels=labels)

@@ -99,12 +99,19 @@ ROWS: tuple[RunFlag, ...] = (
     _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),
     _flag("label", _MANY, "NAME[=VALUE]", "Label, for ps --filter", "labels", values.read_label, "l"),
     _flag("label-file", _MANY, "PATH", "Read labels from a file", "label_files"),
+    _flag("health-cmd", _ONE, "COMMAND", "With -d: command that checks the health, as HEALTHCHECK does"),
+    _flag("health-interval", _ONE, "DURATION", "Time between checks", read=values.read_check_time),
+    _flag("health-retries", _ONE, "NUMBER", "Failures in a row that make it unhealthy", read=values.read_retries),
+    _flag("health-start-interval", _ONE, "DURATION", "Time between checks at first", read=values.read_check_time),
+    _flag("health-start-period", _ONE, "DURATION", "Time in which failures do not count", read=values.read_check_time),
+    _flag("health-timeout", _ONE, "DURATION", "Time after which a check has failed", read=values.read_check_time),
     _flag("memory", _ONE, "BYTES", "Memory limit", read=values.read_memory, short="m"),
     _flag("memory-swap", _ONE, "BYTES", "Limit of memory and swap together; -1 for any swap", read=values.read_swap),
     _flag("mount", _MANY, "type=bind|volume|tmpfs,...", "Attach a mount", "volumes", parse_mount),
     _flag("name", _ONE, "NAME", "Name of a run in the background"),
     _flag("net", _ONE, "MODE", "The same as --network", "network", values.read_network),
     _flag("network", _ONE, "MODE", "host (the default) or none", read=values.read_network),
+    _flag("no-healthcheck", _BOOL, "", "With -d: do not check the health"),
     _flag("pids-limit", _ONE, "NUMBER", "Limit of processes; -1 for none", read=values.read_pids),
     _flag("platform", _ONE, "OS/ARCH", "Platform of the image"),
     _flag("privileged", _BOOL, "", "Grant all capabilities, and hide nothing"),
@@ -137,10 +144,7 @@ ROWS: tuple[RunFlag, ...] = (
 
 """The flags that set a field of RunOptions."""
 
-_IDLE = (
-    Flag("no-healthcheck", _BOOL, "", "Holds anyway: no HEALTHCHECK is run"),
-    Flag("quiet", _BOOL, "", "Holds anyway: a pull prints nothing", short="q"),
-)
+_IDLE = (Flag("quiet", _BOOL, "", "Holds anyway: a pull prints nothing", short="q"),)
 
 FLAGS: tuple[Flag, ...] = (*sorted((*ROWS, *_IDLE), key=lambda flag: flag.name), *REFUSED)
 """All flags that `docker run` has."""

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,7 @@ from ..errors import BuildError, Interrupted, UsageError
 from . import door
 from .container import Container
 from .door import Answer, Enter, Flush, Request, Signal, Stop
+from .health import Health, Watch, check_of
 from .image import RunImage
 from .log import LogWriter
 from .options import RunOptions, environment
@@ -62,6 +64,9 @@ class Host:
         self.hold = Hold(request.options.stdin or b"", self.open_input[0])
         self.hold.awaited = True
         self.log = LogWriter(record.directory)
+        check = check_of(request.image.config.config, request.options)
+        self.watch = Watch(check, self.enter, self._tell_health) if check else None
+        self._writing = threading.Lock()
         self.spec: RunSpec | None = None
         self.outcome: RunOutcome | None = None
         self.error: BaseException | None = None
@@ -96,8 +101,19 @@ class Host:
             error = self.error
             return StartReport(error.message, error.hint) if isinstance(error, BuildError) else StartReport(repr(error))
         if self.hold.warnings:
-            self.record.write(msgspec.structs.replace(self.record.info, warnings=self.hold.warnings))
+            self._write(warnings=self.hold.warnings)
+        if self.watch is not None:
+            self._tell_health(Health())
+            self.watch.start()
         return StartReport()
+
+    def _write(self, **changes: Any) -> None:
+        """Record what has changed."""
+        with self._writing:
+            self.record.write(msgspec.structs.replace(self.record.info, **changes))
+
+    def _tell_health(self, health: Health) -> None:
+        self._write(health=health)
 
     def serve(self) -> None:
         """Answer requests until the process has ended."""
@@ -114,6 +130,8 @@ class Host:
             for fd, _ in events:
                 if fd == self.ended:
                     self.thread.join()
+                    if self.watch is not None:
+                        self.watch.stop()
                     server.close()
                     return
                 if fd == self.owner:
@@ -199,10 +217,10 @@ class Host:
         error = "" if self.outcome is None else self.outcome.error
         if self.error is not None and not isinstance(self.error, Interrupted):
             error, code = str(self.error), 125
-        info = msgspec.structs.replace(self.record.info, exit_code=code, error=error, ended=time.time())
+        warnings = self.record.info.warnings
         if self.outcome is not None:
-            info = msgspec.structs.replace(info, warnings=(*info.warnings, *self.outcome.reached.sentences))
-        self.record.write(info)
+            warnings = (*warnings, *self.outcome.reached.sentences)
+        self._write(exit_code=code, error=error, ended=time.time(), warnings=warnings)
         if self.request.options.rm:
             self.record.remove()
 

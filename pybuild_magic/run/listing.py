@@ -12,6 +12,8 @@ from ..golang.json import dumps
 from ..golang.template import Method, execute
 from ..oci import reference
 from ..request.flags import MisreadError
+from .health import HEALTHY, NONE, STARTING, UNHEALTHY
+from .health import STATES as HEALTH_STATES
 from .records import Record, find_record
 
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
@@ -26,6 +28,7 @@ _TITLES = {
     "Status": "STATUS",
     "Labels": "LABELS",
 }
+_HEALTH = {STARTING: " (health: starting)", HEALTHY: " (healthy)", UNHEALTHY: " (unhealthy)"}
 _SHORT, _COMMAND = 12, 20
 _WIDTH, _GAP = 10, 3
 """The least width of a column in docker's tables, and the space after its longest cell."""
@@ -46,6 +49,8 @@ def read_filter(word: str) -> Filter:
         raise UsageError(f"--filter: there is no filter {name!r}.", hint=hint)
     if name == "status" and value not in STATES:
         raise UsageError(f"--filter status={value} is not a state.", hint=f"The states are {', '.join(STATES)}.")
+    if name == "health" and value not in HEALTH_STATES:
+        raise UsageError(f"--filter health={value} is not one.", hint=f"It is one of {', '.join(HEALTH_STATES)}.")
     if name == "exited" and not value.removeprefix("-").isdigit():
         raise UsageError(f"--filter exited={value} is not an exit code.")
     return name, value
@@ -80,13 +85,14 @@ _FILTERS: dict[str, Callable[[Record, str], bool]] = {
     "ancestor": lambda record, word: reference.parse(word).tagged().familiar == record.info.image,
     "before": lambda record, word: record.info.created < find_record(word).info.created,
     "exited": lambda record, word: not record.running and record.fresh().info.exit_code == int(word),
+    "health": lambda record, word: _health(record) == word,
     "id": lambda record, word: _matches(record.info.id, word),
     "label": _is_labelled,
     "name": lambda record, word: _matches(record.info.name, word.removeprefix("/")),
     "since": lambda record, word: record.info.created > find_record(word).info.created,
     "status": lambda record, word: _state(record) == word,
 }
-"""The filters of `docker ps`, but for those on networks, volumes, ports and health."""
+"""The filters of `docker ps`, but for those on networks, volumes and ports."""
 
 
 def formatted(records: Sequence[Record], form: str, *, whole: bool = False) -> str:
@@ -121,10 +127,10 @@ def _state(record: Record) -> str:
 
 def _fields(record: Record, *, whole: bool) -> dict[str, Any]:
     info, now = record.info, time.time()
-    state = _state(record)
+    state, health = _state(record), _health(record)
     ended = record.fresh().info if state == "exited" else info
     status = {
-        "running": f"Up {human_duration(now - info.created)}",
+        "running": f"Up {human_duration(now - info.created)}{_HEALTH.get(health, '')}",
         "exited": f"Exited ({ended.exit_code}) {human_duration(now - ended.ended)} ago",
     }
     command = " ".join(_quoted(word) for word in info.command)
@@ -140,6 +146,10 @@ def _fields(record: Record, *, whole: bool) -> dict[str, Any]:
         "State": state,
         "Status": status.get(state, "Dead"),
     }
+
+
+def _health(record: Record) -> str:
+    return record.info.health.status if record.info.health is not None else NONE
 
 
 def _quoted(word: str) -> str:

@@ -78,6 +78,15 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpuset_mems: str = ""
     cgroup_parent: str = ""
     pids_limit: int = 0
+    health_cmd: str = ""
+    """A command of the image's shell that checks the health of a run in the background, in place of its HEALTHCHECK."""
+    health_interval: int = 0
+    """Nanoseconds, as are the next three; 0 takes those of the HEALTHCHECK."""
+    health_timeout: int = 0
+    health_start_period: int = 0
+    health_start_interval: int = 0
+    health_retries: int = 0
+    no_healthcheck: bool = False
     devices: tuple[str, ...] = ()
     """Names of CDI devices, such as `nvidia.com/gpu=0`, or `PATH[:PATH IN CONTAINER]`."""
     gpus: str = ""

@@ -20,6 +20,7 @@ from ..builders import embedded_builder
 from ..errors import StoreError, UsageError, nearest
 from ..store.locks import lock_file, lock_file_waiting
 from ..untrusted.printable import visible
+from .health import Health
 
 KEPT_SECONDS = 24 * 3600.0
 MOST = 20
@@ -60,6 +61,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     """Its limits, what was asked for but does not hold, and, once it has ended, the limits that it reached."""
     labels: dict[str, str] = {}
     """Its labels, those of the image included."""
+    health: Health | None = None
+    """None if it is not checked."""
 
 
 class Record:
@@ -81,9 +84,10 @@ class Record:
         return lock is None
 
     def state(self) -> str:
-        """Return `running`, `exited (3)`, or `killed` if its host was."""
+        """Return `running`, with its health if that is checked, `exited (3)`, or `killed` if its host was."""
         if self.running:
-            return "running"
+            health = self.info.health
+            return f"running ({health.status})" if health is not None else "running"
         code = self.info.exit_code if self.info.exit_code is not None else self.fresh().info.exit_code
         return "killed" if code is None else f"exited ({code})"
 

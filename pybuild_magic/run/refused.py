@@ -14,7 +14,6 @@ _NAMESPACES = "is not available: a process always has namespaces of its own"
 _REAL_TIME = "is not available: real-time shares exist only in the cgroups of version 1"
 _OOM = "is not available: when memory runs out, a process ends before the notebook"
 _LOG = "is not available: with -d the output goes to a log of the store, and otherwise to you"
-_HEALTH = "is not available: nothing here looks after the health of a process"
 _BESIDE = "%build exec NAME COMMAND runs another process beside one with -d."
 
 
@@ -49,10 +48,6 @@ REFUSED: tuple[Flag, ...] = (
     ),
     refused("domainname", "is not available: there is no NIS", "Use --hostname with the full name."),
     refused("expose", _OPEN),
-    *(
-        refused(f"health-{name}", _HEALTH, "Check it in the next cell, for example with %build exec NAME COMMAND.")
-        for name in ("cmd", "interval", "retries", "start-interval", "start-period", "timeout")
-    ),
     refused("ip", _NETWORK),
     refused("ip6", _NETWORK),
     refused("link", _NETWORK, "Connect to localhost, or give it a name with --add-host NAME:127.0.0.1."),

@@ -7,7 +7,8 @@ import re
 import signal
 from collections.abc import Callable
 
-from ..errors import UsageError
+from ..errors import DockerfileError, UsageError
+from ..golang.duration import parse_duration
 from ..request.values import parse_host, parse_size
 
 _CAPABILITY = "CAP_"
@@ -49,6 +50,24 @@ def read_seconds(value: str) -> float:
         return float(value)
     except ValueError:
         raise UsageError(f"--stop-timeout takes a number of seconds, not {value!r}.") from None
+
+
+def read_check_time(value: str) -> int:
+    """Return the nanoseconds of a time of `--health-*`. Raises UsageError."""
+    try:
+        time = parse_duration(value)
+    except DockerfileError as error:
+        raise UsageError(f"--health-*: {error.message}.", hint="For instance 30s, or 1m30s.") from None
+    if time < 0:
+        raise UsageError(f"--health-*: the time {value} is negative.")
+    return time
+
+
+def read_retries(value: str) -> int:
+    """Return the number of `--health-retries`. Raises UsageError."""
+    if not value.isascii() or not value.isdigit():
+        raise UsageError(f"--health-retries takes a number of failures, not {value!r}.")
+    return int(value)
 
 
 def read_memory(value: str) -> int:

@@ -36,7 +36,69 @@ _READY = _exec("until test -e /ready; do sleep 0.05; done")
 _STATE = "id; pwd; echo $A $B $R $HOME $PATH ${TERM-unset}; ulimit -n; umask; hostname | wc -c"
 _CAPABILITIES = "grep Cap /proc/self/status"
 
+_TIMES = ("--health-interval=50ms", "--health-timeout=10s", "--health-retries=2")
+
+
+def _checked(count: int) -> Step:
+    """Wait until so many checks have ended and are known."""
+    return _exec(f"until test $(wc -l < /checks) -gt {count}; do sleep 0.05; done; sleep 1")
+
+
+def _health(command: str, *flags: str) -> Step:
+    return _begin(
+        f": > /checks; {_STAY}", *_TIMES, *flags, "--health-cmd", f"{command}; r=$?; echo >> /checks; exit $r"
+    )
+
+
+_STATUS = (
+    *(Step(("ps", "--filter", f"name=^{NAME}$", "--filter", f"health={state}", "--format", "{{.Names}}"))
+      for state in ("starting", "healthy", "unhealthy", "none")),
+)  # fmt: skip
+
 SCENARIOS: dict[str, tuple[Step, ...]] = {
+    "healthy": (_health("test -e /ready"), _READY, _checked(3), *_STATUS),
+    "unhealthy": (_health("echo wrong; false"), _READY, _checked(3), *_STATUS),
+    "healthy_again": (
+        _health("test -e /well"),
+        _READY,
+        _checked(3),
+        _exec("touch /well; : > /checks"),
+        _checked(3),
+        *_STATUS,
+        _exec("rm /well; : > /checks"),
+        _checked(3),
+        *_STATUS,
+    ),
+    "a_start_period": (
+        _health("false", "--health-start-period=1h", "--health-start-interval=50ms"),
+        _READY,
+        _checked(4),
+        *_STATUS,
+    ),
+    "a_check_that_takes_too_long": (
+        _begin(
+            _STAY, "--health-interval=50ms", "--health-timeout=100ms", "--health-retries=1", "--health-cmd=sleep 100"
+        ),
+        _exec("sleep 3"),
+        *_STATUS,
+    ),
+    "a_check_that_is_no_program": (
+        _begin(_STAY, "--health-interval=50ms", "--health-retries=1", "--health-cmd=/missing"),
+        _exec("sleep 2"),
+        *_STATUS,
+    ),
+    "no_health": (_begin(_STAY), _READY, *_STATUS),
+    "no_healthcheck": (_begin(_STAY, "--no-healthcheck"), _READY, *_STATUS),
+    "times_alone": (_begin(_STAY, "--health-interval=1s"), _READY, *_STATUS),
+    "wrong_checks": (
+        *(
+            _begin(_STAY, "--health-cmd=true", flag)
+            for flag in (
+                *("--health-interval=-1s", "--health-interval=1us", "--health-interval=3", "--health-timeout=1ns"),
+                *("--health-retries=-1", "--health-retries=x", "--health-start-period=", "--no-healthcheck"),
+            )
+        ),
+    ),
     "its_own_stop_signal": (
         _begin(f"trap 'echo bye; exit 3' USR1; echo out; echo err >&2; {_STAY}", "--stop-signal", "USR1"),
         _READY,
