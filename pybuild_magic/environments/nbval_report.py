@@ -18,10 +18,6 @@ from typing import Any
 
 import pytest
 
-# They have no types.
-RunningKernel: Any = importlib.import_module("nbval.kernel").RunningKernel
-NbCellError: Any = importlib.import_module("nbval.plugin").NbCellError
-
 _CONNECTION = b"/run/pybuild/connection.json"
 """A part of the command line of a kernel in an image."""
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,6 +40,11 @@ _ASKS = "StdinNotImplementedError"
 _ONE_SIDED = re.compile(r"(Missing|Unexpected) output fields from running code: \{(.*)\}")
 _MOST = 2000
 """The maximum characters of an output that only one side has."""
+
+
+def _nbval() -> Any:
+    """Return nbval's plugin, which has no types, and need not be installed where this module is only imported."""
+    return importlib.import_module("nbval.plugin")
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -75,7 +76,7 @@ def pytest_runtest_call(item: Any) -> Generator[None, Any, None]:
         # Without this, it would be the same if it ended before nbval could interrupt it, and different if just after.
         traceback = error.inner_traceback if str(error).startswith("Timeout") else None
         sentence = f"The cell took longer than its time limit of {limit:g} s."
-        outcome.force_exception(NbCellError(item.cell_num, sentence, item.cell.source, traceback))
+        outcome.force_exception(_nbval().NbCellError(item.cell_num, sentence, item.cell.source, traceback))
 
 
 def _message(item: Any, stream: str, timeout: float | None = None) -> Any:
@@ -85,10 +86,10 @@ def _message(item: Any, stream: str, timeout: float | None = None) -> Any:
     while True:
         rest = 1 if deadline is None else deadline - time.monotonic()
         try:
-            return RunningKernel.get_message(kernel, stream, timeout=max(0, min(1, rest)))
+            return _nbval().RunningKernel.get_message(kernel, stream, timeout=max(0, min(1, rest)))
         except Empty:
             if not kernel.is_alive():
-                raise NbCellError(item.cell_num, _ENDED, item.cell.source) from None
+                raise _nbval().NbCellError(item.cell_num, _ENDED, item.cell.source) from None
             if rest <= 1 and deadline is not None:
                 raise
 
@@ -125,7 +126,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, None
 
 def _told(item: Any, error: Any) -> str:
     """Return what is wrong with a cell: the difference, or the traceback, or a sentence above it."""
-    if not isinstance(error, NbCellError):
+    if not isinstance(error, _nbval().NbCellError):
         return str(error)
     traceback = _plainly(str(error.inner_traceback or ""))
     if str(error) == _DIFFER:
