@@ -20,6 +20,7 @@ from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.oci.timestamp import parse_time
 from pybuild_magic.run import BackgroundRun, options_from, run, start
 from pybuild_magic.run.background import NotStartedError, find_run, list_runs
+from pybuild_magic.run.listing import chosen
 from pybuild_magic.run.log import LogWriter, Piece, last_lines, read_log
 from pybuild_magic.run.named import list_volumes, prune_volumes, remove_volume
 from pybuild_magic.store.collect import collect_garbage
@@ -77,6 +78,9 @@ def test_it_has_an_id_and_labels(tmp_path: Path) -> None:
     assert record.info.labels == {"FILE": "1", "BOTH": "flag", "OWN": ""}
     assert find_run((tmp_path / "id").read_text()).name == going.name
     assert going.exec("sh", "-c", "hostname; id -G", user="7:8").text == f"{record.info.id[:12]}\n8 4321\n"
+    for image in ("busybox", "busybox:latest", "docker.io/library/busybox"):
+        assert chosen([record], [("ancestor", image)]) == [record]
+    assert chosen([record], [("ancestor", "debian")]) == []
     with pytest.raises(UsageError, match="exists already"):
         start("busybox", "true", cidfile=str(tmp_path / "id"))
     assert len(list_runs(ended=True)) == 1
