@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import queue
-import socket
 import subprocess
 import sys
 import threading
@@ -155,7 +154,7 @@ def start_with(
     with embedded_builder().store.lease():
         image = find_image(ref, options.platform, pull=options.pull)
         words = command_of(image, command, options, script)
-        check_of(image.config.config, options)
+        check = check_of(image.config.config, options)
         owner = this_process() if owned and not options.detach_from_kernel else None
         labels = all_labels(options, image.config.config.labels)
         info = RunInfo(new_identity(), options.name, image.name, words, time.time(), owner, labels=labels)
@@ -165,7 +164,7 @@ def start_with(
             resolved = msgspec.structs.replace(
                 options, env=environment(options, ()), env_files=(), label_files=(), cidfile=""
             )
-            request = msgspec.msgpack.encode(HostRequest(image, command, resolved, script))
+            request = msgspec.msgpack.encode(HostRequest(image, command, resolved, script, check))
             answer = _host(record, lock, request, is_watched=owner is not None)
         except BaseException:
             record.remove()
@@ -253,16 +252,7 @@ class Entered:
             (terminal or (24, 80)) if options.tty else None,
         )
 
-        def submit(fds: tuple[int, ...]) -> socket.socket:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                try:
-                    door.ask(self.record.directory, request, (theirs.fileno(), *fds)).close()
-                except BaseException:
-                    ours.close()
-                    raise
-            return ours
-
+        submit = door.channel(lambda fds: door.ask(self.record.directory, request, fds).close())
         run_job(submit, on_output, self.cancel, self.result, hold, terminal=options.tty)
         if self.result.failure == (0, GONE):
             return 128 + 9  # the run has ended, and this with it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -60,6 +61,22 @@ class Answer(msgspec.Struct, frozen=True):
 
     error: str = ""
     hint: str = ""
+
+
+def channel(pass_on: Callable[[tuple[int, ...]], None]) -> Callable[[tuple[int, ...]], socket.socket]:
+    """Return how `run_job` starts a process: by passing one end of a new channel on, before the process's streams."""
+
+    def submit(streams: tuple[int, ...]) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                pass_on((theirs.fileno(), *streams))
+            except BaseException:
+                ours.close()
+                raise
+        return ours
+
+    return submit
 
 
 def listen(directory: Path) -> socket.socket:

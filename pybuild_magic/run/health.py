@@ -5,7 +5,6 @@ Source: moby, `daemon/health.go`. A run in the foreground is not checked: nobody
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from ..builders.embedded.sandbox.process import Result, run_job
 from ..cancel import Cancel
 from ..errors import BuildError, UsageError
 from ..oci.config import ContainerConfig, Healthcheck
-from .door import Enter
+from .door import Enter, channel
 from .options import RunOptions
 from .result import Captured, code_of
 
@@ -152,16 +151,6 @@ class Watch:
         began, captured, result = time.time(), Captured(), Result()
         cancel = self._cancel = Cancel()
 
-        def submit(fds: tuple[int, ...]) -> socket.socket:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                try:
-                    self._enter(Enter(self._check.args), (theirs.fileno(), *fds))
-                except BaseException:
-                    ours.close()
-                    raise
-            return ours
-
         def take(_: int, data: bytes) -> None:
             captured.add(data)
 
@@ -170,7 +159,14 @@ class Watch:
         timer.start()
         error = ""
         try:
-            run_job(submit, take, cancel, result, Hold(b""), terminal=False)
+            run_job(
+                channel(lambda fds: self._enter(Enter(self._check.args), fds)),
+                take,
+                cancel,
+                result,
+                Hold(b""),
+                terminal=False,
+            )
         except (BuildError, OSError) as failure:
             error = str(failure)
         finally:

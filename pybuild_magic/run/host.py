@@ -24,7 +24,7 @@ from ..errors import BuildError, Interrupted, UsageError
 from . import door
 from .container import Container
 from .door import Answer, Enter, Flush, Request, Signal, Stop
-from .health import Health, Watch, check_of
+from .health import Check, Health, Watch
 from .image import RunImage
 from .log import LogWriter
 from .options import RunOptions, environment
@@ -40,6 +40,7 @@ class HostRequest(msgspec.Struct, frozen=True):
     command: tuple[str, ...]
     options: RunOptions
     script: str | None = None
+    check: Check | None = None
 
 
 class StartReport(msgspec.Struct, frozen=True):
@@ -64,8 +65,7 @@ class Host:
         self.hold = Hold(request.options.stdin or b"", self.open_input[0])
         self.hold.awaited = True
         self.log = LogWriter(record.directory)
-        check = check_of(request.image.config.config, request.options)
-        self.watch = Watch(check, self.enter, self._tell_health) if check else None
+        self.watch = Watch(request.check, self.enter, self._tell_health) if request.check else None
         self._writing = threading.Lock()
         self.spec: RunSpec | None = None
         self.outcome: RunOutcome | None = None

@@ -24,6 +24,8 @@ from .uses import Uses
 
 _SEAL = "seal"
 """The file that tells whether the directory is still as it was made."""
+_GROWING = "lazy"
+"""The sandbox's table of names that are made, in the directory, when somebody looks for them."""
 _LONGEST = 4000
 """The most bytes of a path that is checked; anything deeper was made together with what is above it."""
 
@@ -128,7 +130,7 @@ class RootfsDirs:
             return "is damaged"
         if not (path / "fs").is_dir():
             return ""
-        growing = (path / "lazy").exists()
+        growing = (path / _GROWING).exists()
         try:
             for name, node in Unpacked(diff_id, self._layer(diff_id).index).walk():
                 if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry, growing=growing):

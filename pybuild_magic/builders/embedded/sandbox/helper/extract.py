@@ -123,9 +123,11 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
     os.chdir(job["root"])
     plan = Extraction(job["entries"])
     writer = Writer(job["blobs"], devices=devices, single=single)
-    now = time.time_ns()
-    times = {path: row[MTIME] if row else now for path, row in plan.directories.items()}
-    later = plan.postpone() if job["lazy"] else []
+    later, times = list[lazy.Record](), dict[str, int]()
+    if job["lazy"]:
+        now = time.time_ns()
+        times = {path: row[MTIME] if row else now for path, row in plan.directories.items()}
+        later = plan.postpone()
     for path in sorted(plan.directories):
         if path:
             os.mkdir(path, 0o700)
