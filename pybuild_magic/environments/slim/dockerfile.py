@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ...builders import Builder
 from ...dockerfile.parser import parse
 from ...errors import BuildError
 from ...results.attribution import Attribution, Maker
-from ...status.messages import SolveStatus
 from ...status.trace import Trace
-from ...store import HistoryRecord, Store
+from ...store import HistoryRecord
+from ...store.history import KEEP_BUILDS
 from ...summary import ManifestSummary
 from .steps import Source
-
-_BUILDS = 500
 
 
 class Origins(msgspec.Struct, frozen=True):
@@ -25,15 +24,15 @@ class Origins(msgspec.Struct, frozen=True):
     of_base: tuple[bool, ...]
 
 
-def origins(store: Store, digest: str, manifest: ManifestSummary) -> Origins:
-    """Return where the layers of the store's image `digest` come from, for one of its manifests."""
+def origins(builder: Builder, digest: str, manifest: ManifestSummary) -> Origins:
+    """Return where the layers of the builder's image `digest` come from, for one of its manifests."""
     count = len(manifest.layers)
     unknown = Origins((None,) * count, (False,) * count)
-    record = next((record for record in store.history.list(_BUILDS) if digest and record.image == digest), None)
+    record = next((record for record in builder.history(KEEP_BUILDS) if digest and record.image == digest), None)
     if record is None or not record.dockerfile or not record.log:
         return unknown
     try:
-        makers = _makers(store, record, manifest)
+        makers = _makers(builder, record, manifest)
         instructions = dict(_instructions(record.dockerfile))
     except BuildError:  # for a Dockerfile in the language of another front end
         return unknown
@@ -43,10 +42,10 @@ def origins(store: Store, digest: str, manifest: ManifestSummary) -> Origins:
     )
 
 
-def _makers(store: Store, record: HistoryRecord, manifest: ManifestSummary) -> list[Maker]:
+def _makers(builder: Builder, record: HistoryRecord, manifest: ManifestSummary) -> list[Maker]:
     trace = Trace()
-    for line in store.blobs.read(record.log).splitlines():
-        trace.update(msgspec.json.decode(line, type=SolveStatus))
+    for status in builder.replay(record):
+        trace.update(status)
     attribution = Attribution(record.dockerfile, record.target)
     places = [(step.digest, attribution.place(step.name)) for step in trace.visible()]
     return attribution.layers(places, manifest.platform, [layer.created_by for layer in manifest.layers])

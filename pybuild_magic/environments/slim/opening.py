@@ -39,13 +39,14 @@ def slim(ref: str, platform: str = "") -> ShownSavings:
 
     Raises StoreError for a missing image, UsageError for a platform that it lacks.
     """
-    store = embedded_builder().store
+    builder = embedded_builder()
+    store = builder.store
     contents = stored_image(store, ref)
     manifest = contents.manifest(platform)
     with store.lease():
         diff_ids = contents.tree(manifest).diff_ids  # this fetches missing layers
         steps, silent = instructions(manifest), between_layers(manifest)
-        known = origins(store, contents.image.digest if contents.image else "", manifest)
+        known = origins(builder, contents.image.digest if contents.image else "", manifest)
         layers = [
             SlimLayer(
                 steps[number],
