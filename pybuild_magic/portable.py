@@ -183,6 +183,21 @@ else:
                 os.lseek(fd, before, os.SEEK_SET)
 
 
+if hasattr(os, "preadv"):
+
+    def read_into(fd: int, target: memoryview, offset: int | None = None) -> int:
+        """Read into `target`, at the position of `fd` or at `offset`; return how many bytes were read, 0 at the end."""
+        return os.readv(fd, [target]) if offset is None else os.preadv(fd, [target], offset)
+
+else:
+
+    def read_into(fd: int, target: memoryview, offset: int | None = None) -> int:
+        """Read into `target`, at the position of `fd` or at `offset`; return how many bytes were read, 0 at the end."""
+        data = os.read(fd, len(target)) if offset is None else pread(fd, len(target), offset)
+        target[: len(data)] = data
+        return len(data)
+
+
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process that was started with `start_new_session`, and its children where the system has process
     groups.

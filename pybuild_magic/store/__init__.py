@@ -9,7 +9,7 @@ from .blobfiles import DigestMismatch, Ingest
 from .blobs import ContentStore
 from .changes import Analysis, Change, changes
 from .decompress import compression_of, decompress
-from .digests import FileKey, KnownFiles
+from .digests import KnownFiles
 from .entry import (
     BLOCK,
     CHAR,
@@ -56,7 +56,6 @@ __all__ = [
     "ContentStore",
     "DigestMismatch",
     "Entry",
-    "FileKey",
     "HistoryRecord",
     "ImageRecord",
     "Index",

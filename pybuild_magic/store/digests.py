@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import msgspec
 
 from .database import Database
 
 KnownFiles = dict[bytes, tuple[int, int, int, int, bytes]]
-"""By the bytes of a file's name: the rest of its `FileKey`, and its digest of 32 bytes."""
+"""By the bytes of a file's name: its inode, size, mtime and ctime in nanoseconds, and its digest of 32 bytes. As long
+as the first four are the same, so is the content.
+"""
 _DECODER = msgspec.msgpack.Decoder(KnownFiles)
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -20,17 +21,6 @@ _SETTLED_NS = 50_000_000
 _SETTLED_COARSE_NS = 2_100_000_000
 """The same for file systems with time stamps of one second, or of two as in FAT."""
 _SECOND = 1_000_000_000
-
-
-class FileKey(NamedTuple):
-    """A file in one state: as long as all five fields are the same, so is the content."""
-
-    path: str
-    """The absolute path, or any other unique name of a file of this machine."""
-    ino: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
 
 
 class FileDigests:
@@ -43,24 +33,21 @@ class FileDigests:
         """Return the remembered digests of the files of a directory, which is given by its absolute path."""
         return self._load(directory.encode("utf-8", "surrogateescape"))
 
-    def put(self, items: Iterable[tuple[FileKey, bytes]]) -> None:
-        """Remember digests, except of files that changed just now: these could change again unnoticed."""
+    def put(self, directories: Mapping[str, KnownFiles]) -> None:
+        """Remember digests of files, by the absolute path of the directory.
+
+        Files that changed just now are left out: these could change again unnoticed.
+        """
         moment = time.time_ns()
-        fresh: dict[bytes, KnownFiles] = {}
-        for (path, ino, size, mtime, ctime), digest in items:
-            coarse = ctime % _SECOND == 0 and mtime % _SECOND == 0
-            if max(ctime, mtime) + (_SETTLED_COARSE_NS if coarse else _SETTLED_NS) > moment:
-                continue
-            directory, _, name = path.encode("utf-8", "surrogateescape").rpartition(b"/")
-            fresh.setdefault(directory, {})[name] = (ino, size, mtime, ctime, digest)
-        if not fresh:
+        settled = {path: files for path, there in directories.items() if (files := _settled(there, moment))}
+        if not settled:
             return
         with self._db.write() as connection:
-            for directory, files in fresh.items():
-                merged = {**self._load(directory), **files}
+            for directory, files in settled.items():
+                path = directory.encode("utf-8", "surrogateescape")
                 connection.execute(
                     "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)",
-                    (directory, _ENCODER.encode(merged), moment / _SECOND),
+                    (path, _ENCODER.encode(self._load(path) | files), moment / _SECOND),
                 )
 
     def _load(self, directory: bytes) -> KnownFiles:
@@ -71,3 +58,14 @@ class FileDigests:
             return _DECODER.decode(rows[0][0])
         except msgspec.MsgspecError:
             return {}
+
+
+def _settled(files: KnownFiles, moment: int) -> KnownFiles:
+    """Return the files whose last change is long before `moment`."""
+    settled: KnownFiles = {}
+    for name, row in files.items():
+        _, _, mtime, ctime, _ = row
+        coarse = ctime % _SECOND == 0 and mtime % _SECOND == 0
+        if max(ctime, mtime) + (_SETTLED_COARSE_NS if coarse else _SETTLED_NS) <= moment:
+            settled[name] = row
+    return settled

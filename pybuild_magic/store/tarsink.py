@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..cancel import Cancel
 from ..oci.digest import Hash
-from ..portable import pread
+from ..portable import pread, read_into
 
 if TYPE_CHECKING:
     from .blobfiles import Ingest
@@ -78,7 +77,7 @@ class TarSink:
             if self._fill == self._room:
                 self._flush()
             target = self._view[self._fill : self._fill + min(size, self._room - self._fill)]
-            count = _read_into(fd, target, offset)
+            count = read_into(fd, target, offset)
             if count == 0:
                 break
             if hasher is not None:
@@ -229,16 +228,3 @@ def _unreferred(item: _Item) -> Iterator[memoryview]:
         if start > at:
             yield view[at:start]
         at = end
-
-
-if hasattr(os, "preadv"):
-
-    def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
-        return os.readv(fd, [target]) if offset is None else os.preadv(fd, [target], offset)
-
-else:
-
-    def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
-        data = os.read(fd, len(target)) if offset is None else pread(fd, len(target), offset)
-        target[: len(data)] = data
-        return len(data)

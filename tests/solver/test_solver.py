@@ -137,6 +137,23 @@ def test_change_of_context_runs_only_what_it_changes(
     assert build.ran() == ran
 
 
+def test_a_small_file_is_copied_as_it_was_hashed_and_a_larger_one_must_not_change(
+    builder: EmbeddedBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pybuild_magic.builders.embedded.context._KEPT", 8)
+    for name, text in {"a": "small", "b": "larger", "c": "one"}.items():
+        (tmp_path / name).write_text(text)
+    tree = load_context(DirSource(tmp_path), Filter(), builder.store, Cancel())
+    for name in "abc":
+        (tmp_path / name).write_text("changed")
+    contents = {entry.path: tree.content(entry) for entry in tree.walk()}
+    assert (contents["a"], contents["c"]) == (b"small", b"one")
+    opener = contents["b"]
+    assert callable(opener)
+    with pytest.raises(ContextError, match="changed while it was being read"):
+        opener()
+
+
 def test_a_file_of_another_state_is_read_again(
     builder: EmbeddedBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

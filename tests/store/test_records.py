@@ -14,8 +14,8 @@ from pybuild_magic.oci.descriptor import Descriptor
 from pybuild_magic.store import (
     CacheRecord,
     Compressed,
-    FileKey,
     HistoryRecord,
+    KnownFiles,
     Store,
 )
 from tests.descriptors import opened
@@ -85,25 +85,24 @@ def test_history_keeps_the_last_builds(store: Store, monkeypatch: pytest.MonkeyP
 
 def test_digests_of_files_are_remembered_for_their_state(store: Store) -> None:
     old = time.time_ns() - 10**10
-    names = [f"/ctx/d{n % 7}/nämé-\udcfe-{n}" for n in range(5000)]
-    keys = [FileKey(name, n, 3, old, old + 1) for n, name in enumerate(names)]
-    digests = [hashlib.sha256(str(n).encode()).digest() for n in range(5000)]
-    store.digests.put(zip(keys[:4000], digests[:4000], strict=True))
-    store.digests.put(zip(keys[4000:], digests[4000:], strict=True))
-    known = {number: store.digests.known_in(f"/ctx/d{number}") for number in range(7)}
-    for key, digest in zip(keys, digests, strict=True):
-        name = key.path.rpartition("/")[2].encode("utf-8", "surrogateescape")
-        assert known[key.ino % 7].pop(name) == (*key[1:], digest)
-    assert not any(known.values())
+    files: list[dict[str, KnownFiles]] = [{f"/ctx/d{n}": {} for n in range(7)} for _ in range(2)]
+    for n in range(5000):
+        name = f"nämé-\udcfe-{n}".encode("utf-8", "surrogateescape")
+        row = (n, 3, old, old + 1, hashlib.sha256(str(n).encode()).digest())
+        files[n // 4000][f"/ctx/d{n % 7}"][name] = row
+    for directories in files:
+        store.digests.put(directories)
+    for directory, early in files[0].items():
+        assert store.digests.known_in(directory) == early | files[1][directory]
     assert not store.digests.known_in("/ctx")
 
 
 def test_digests_of_files_that_may_still_change_are_not_kept(store: Store) -> None:
     now = time.time_ns()
     second = now // 10**9 * 10**9
-    keys = [FileKey("/a", 1, 3, now, now), FileKey("/b", 1, 3, 1, now), FileKey("/c", 1, 3, second, second)]
-    store.digests.put((key, b"d" * 32) for key in keys)
-    assert not store.digests.known_in("")
+    times = {b"a": (now, now), b"b": (1, now), b"c": (second, second)}
+    store.digests.put({"/ctx": {name: (1, 3, *changed, b"d" * 32) for name, changed in times.items()}})
+    assert not store.digests.known_in("/ctx")
 
 
 def test_directories_are_removed_by_who_can(tmp_path: Path) -> None:

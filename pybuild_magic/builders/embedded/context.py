@@ -17,9 +17,10 @@ import msgspec
 
 from ...cancel import Cancel
 from ...errors import ContextError
+from ...portable import read_into
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
-from ...store import DIR, FILE, Entry, FileKey, KnownFiles, Store, entry_type
+from ...store import DIR, FILE, Entry, KnownFiles, Store, entry_type
 from ...store.entry import NO_XATTRS
 
 _BLOCK = 1 << 20
@@ -31,6 +32,8 @@ _Hashed = bytes | tuple[bytes, bytes]
 """A remembered digest, or a digest and capability read just now."""
 _LARGE = 1 << 18
 """The size in bytes from which a file is hashed on a thread of its own: hashing it then outweighs opening it."""
+_KEPT = 16 << 20
+"""The most bytes of small files that are kept in memory until they are copied."""
 
 _STAT_BYTES = 40
 """The approximate size of a message with a file's metadata, without its path: BuildKit counts these bytes as
@@ -41,13 +44,17 @@ transferred.
 class ContextTree:
     """The wanted files of a LocalDir, with their digests: a Tree whose contents are read from the directory.
 
-    `entries` are in walk order. Lookup tables are made on first use: a cached build needs none.
+    `entries` are in walk order; `contents` are those of small files that were read just now, by path. Lookup tables are
+    made on first use: a cached build needs none.
     """
 
-    def __init__(self, source: LocalDir, entries: list[Entry], links: dict[str, str]) -> None:
+    def __init__(
+        self, source: LocalDir, entries: list[Entry], links: dict[str, str], contents: dict[str, bytes]
+    ) -> None:
         self._source = source
         self._list = entries
         self._links = links
+        self._contents = contents
 
     def __len__(self) -> int:
         return len(self._list)
@@ -111,9 +118,10 @@ class ContextTree:
         """Return the same value for all names of one file: the path of the first."""
         return self._links.get(entry.path, entry.path)
 
-    def content(self, entry: Entry) -> Callable[[], BinaryIO | int]:
-        """Return an opener of the file, for a LayerWriter to use in its turn."""
-        return lambda: self._open(entry)
+    def content(self, entry: Entry) -> bytes | Callable[[], BinaryIO | int]:
+        """Return the content of the file, or an opener of it, for a LayerWriter to use in its turn."""
+        kept = self._contents.get(self._links.get(entry.path, entry.path))
+        return (lambda: self._open(entry)) if kept is None else kept
 
     def attributed(self) -> ContextTree:
         """Return the tree with all extended attributes: BuildKit's checksums cover them, although no layer has them."""
@@ -122,7 +130,7 @@ class ContextTree:
             msgspec.structs.replace(entry, xattrs=found) if found else entry
             for entry, found in zip(self._list, xattrs, strict=True)
         ]
-        return ContextTree(self._source, entries, self._links)
+        return ContextTree(self._source, entries, self._links, self._contents)
 
     def _open(self, entry: Entry) -> BinaryIO | int:
         """Return a descriptor where possible, else a file object."""
@@ -169,6 +177,7 @@ def load_context(
     entries: list[Entry] = []
     links: dict[str, str] = {}
     count = _Count(on_bytes)
+    hasher = _Hasher(source, cancel, count)
     walk = source.walk(selection)
     while batch := list(islice(walk, _BATCH)):
         cancel.check()
@@ -176,7 +185,7 @@ def load_context(
         known = _known(source, store, files)
         count.add(sum(len(file.path) for file in batch) + _STAT_BYTES * len(batch))
         todo = [n for n, digest in enumerate(known) if not digest]
-        for index, hashed in _hash_all(source, files, todo, cancel, count):
+        for index, hashed in hasher.hash(files, todo):
             known[index] = hashed
         if todo:
             _remember(source, store, files, known)
@@ -203,11 +212,7 @@ def load_context(
             msgspec.structs.replace(first[links[entry.path]], path=entry.path) if entry.path in links else entry
             for entry in entries
         ]
-    return ContextTree(source, entries, links)
-
-
-def _key(root: str, file: FileStat) -> FileKey:
-    return FileKey(f"{root}/{file.path}", file.ino, file.size, file.mtime_ns, file.ctime_ns)
+    return ContextTree(source, entries, links, hasher.contents)
 
 
 def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashed]:
@@ -234,14 +239,19 @@ def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashe
 
 def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list[_Hashed]) -> None:
     root = source.key
-    if root:
-        store.digests.put(
-            [
-                (_key(root, file), hashed[0])
-                for file, hashed in zip(files, known, strict=True)
-                if isinstance(hashed, tuple) and not hashed[1] and file.ino
-            ]
-        )
+    if not root:
+        return
+    fresh: dict[str, KnownFiles] = {}
+    folder, there = "/", KnownFiles()
+    for file, hashed in zip(files, known, strict=True):
+        if isinstance(hashed, tuple) and not hashed[1] and file.ino:
+            above, _, name = file.path.rpartition("/")
+            if above != folder:
+                folder, there = above, fresh.setdefault(f"{root}/{above}" if above else root, {})
+            there[name.encode("utf-8", "surrogateescape")] = (
+                file.ino, file.size, file.mtime_ns, file.ctime_ns, hashed[0],
+            )  # fmt: skip
+    store.digests.put(fresh)
 
 
 _FORMAT = 0o170000
@@ -258,52 +268,66 @@ def _special(file: FileStat) -> Entry:
     )  # fmt: skip
 
 
-def _hash_all(
-    source: LocalDir, files: list[FileStat], todo: list[int], cancel: Cancel, count: _Count
-) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
-    """Yield (number, (digest, capability)) for each file in `todo`.
+class _Hasher:
+    """Hashes the files of a context, and keeps the contents of small ones: a COPY of them nearly always follows."""
 
-    Threads hash the large files, without the GIL, while this one hashes the small ones: threads would only wait for
-    each other to open those.
-    """
+    def __init__(self, source: LocalDir, cancel: Cancel, count: _Count) -> None:
+        self._source = source
+        self._cancel = cancel
+        self._count = count
+        self._room = _KEPT
+        self.contents: dict[str, bytes] = {}
+        """Contents by path."""
 
-    def one(index: int) -> tuple[bytes, bytes]:
-        return _hash(source, files[index], cancel, count)
+    def hash(self, files: list[FileStat], todo: list[int]) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
+        """Yield (number, (digest, capability)) for each file in `todo`.
 
-    large = [index for index in todo if files[index].size >= _LARGE]
-    small = [index for index in todo if files[index].size < _LARGE]
-    if len(todo) < 2 or not large:
-        yield from ((index, one(index)) for index in todo)
-        return
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "pybuild-hash")
-    try:
-        hashed = pool.map(one, large)
-        yield from ((index, one(index)) for index in small)
-        yield from zip(large, hashed, strict=True)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        Threads hash the large files, without the GIL, while this one hashes the small ones: threads would only wait
+        for each other to open those.
+        """
+        large = [index for index in todo if files[index].size >= _LARGE]
+        small = [index for index in todo if files[index].size < _LARGE]
+        if len(todo) < 2 or not large:
+            yield from ((index, self._hash(files[index])) for index in todo)
+            return
+        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "pybuild-hash")
+        try:
+            hashed = pool.map(self._hash, [files[index] for index in large])
+            yield from ((index, self._hash(files[index])) for index in small)
+            yield from zip(large, hashed, strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-
-def _hash(source: LocalDir, file: FileStat, cancel: Cancel, count: _Count) -> tuple[bytes, bytes]:
-    """Return the digest and the capability of a file."""
-    digest = hashlib.sha256()
-    cancel.check()
-    fd = source.descriptor(file.path)
-    if fd is None:
-        with source.open(file.path) as content:
-            digest.update(content.read())
-        count.add(file.size)
-        return digest.digest(), source.xattrs(file.path).get(CAPABILITY, b"")
-    try:
-        while data := os.read(fd, min(file.size + 1, _BLOCK)):
-            digest.update(data)
-            count.add(len(data))
-            if len(data) <= file.size < _BLOCK:
-                break
-            cancel.check()
+    def _hash(self, file: FileStat) -> tuple[bytes, bytes]:
+        """Return the digest and the capability of a file."""
+        self._cancel.check()
+        fd = self._source.descriptor(file.path)
+        if fd is None:
+            with self._source.open(file.path) as content:
+                digest = hashlib.sha256(content.read()).digest()
+            self._count.add(file.size)
+            return digest, self._source.xattrs(file.path).get(CAPABILITY, b"")
         # BuildKit's receiver sets the capability first and the owner next, which drops the capability again.
-        return digest.digest(), b""
-    except OSError as error:
-        raise ContextError(f"{file.path} of the context cannot be read: {error.strerror}.") from error
-    finally:
-        os.close(fd)
+        try:
+            return self._small(file, fd) if file.size < _LARGE else self._large(fd), b""
+        except OSError as error:
+            raise ContextError(f"{file.path} of the context cannot be read: {error.strerror}.") from error
+        finally:
+            os.close(fd)
+
+    def _small(self, file: FileStat, fd: int) -> bytes:
+        data = os.read(fd, file.size + 1)
+        self._count.add(len(data))
+        if len(data) == file.size <= self._room:
+            self._room -= len(data)
+            self.contents[file.path] = data
+        return hashlib.sha256(data).digest()
+
+    def _large(self, fd: int) -> bytes:
+        digest = hashlib.sha256()
+        block = memoryview(bytearray(_BLOCK))
+        while size := read_into(fd, block):
+            digest.update(block[:size])
+            self._count.add(size)
+            self._cancel.check()
+        return digest.digest()
