@@ -40,6 +40,11 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "maximum.",
         ),
         (
+            r"(?i)(?:\bfork\b|pthread_create|clone|thread).*resource temporarily unavailable|cannot fork\b"
+            r"|can't start new thread|pthread_create failed",
+            "No more processes or threads may be started: `%build doctor` shows the limit and how to raise it.",
+        ),
+        (
             r"(?i)no space left on device",
             "A disk is full: `%build du` shows what the cache takes, `%build prune` frees it.",
         ),
@@ -72,7 +77,8 @@ _CODES = {
     126: "The command was found but cannot be executed: check that it is executable, and built for this platform.",
     127: "The image does not have that command: install it in an earlier RUN, or check its name and the PATH.",
     135: "A bus error usually means that /dev/shm is full: enlarge it with --shm-size=1g, or see `%build doctor`.",
-    137: "The process was killed, probably because memory ran out: add memory, or make the step use less.",
+    137: "The process was killed, probably because memory ran out: make the step use less, or add memory (`%build "
+    "doctor` shows how much there is).",
     139: "The process crashed (segmentation fault): check that the program was built for this platform.",
 }
 _LAST = 40
