@@ -201,6 +201,16 @@ def test_a_copied_layer_on_a_base_of_the_registry_fetches_nothing_of_the_base(
     assert home.build(LINKED.format(ref), tags=whole, push=True).image_id == result.image_id
 
 
+def test_a_limit_that_cannot_be_had_is_told_before_the_base_is_fetched(
+    home: Home, registry: Registry, base: tuple[str, list[str]]
+) -> None:
+    ref, layers = base
+    before = len(registry.requests())
+    error = home.fails(f"FROM {ref}\nRUN true\n", resources=["cpuset-cpus=4096"])
+    assert "Linux refuses it for cpuset.cpus" in str(error) or "Limits need a cgroup" in str(error)
+    assert not [path for path in fetched(registry, before) if path.endswith(tuple(layers))]
+
+
 @pytest.mark.parametrize(
     "more", ["COPY <<E /etc/again\nE\n", "COPY --link --from=0 /two /three\n", "WORKDIR /etc/sub\n"]
 )

@@ -46,7 +46,7 @@ class OpRunner:
 
     def check_sandbox(self) -> None:
         """Raise the error with which a RUN would fail on this machine."""
-        self._sandbox.check()
+        self._sandbox.check(self._limits)
 
     def load_directory(self, op: SourceOp, report: VertexReport) -> ContextTree:
         """Return the wanted files of a local directory of the session."""

@@ -25,7 +25,7 @@ from .client import Helper
 from .given import has_home, is_text
 from .layering import NOEXEC, OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
-from .limits import NONE_REACHED, Limits, rlimits
+from .limits import NO_LIMITS, NONE_REACHED, Limits, rlimits
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -90,11 +90,17 @@ class Sandbox:
         thread.start()
         self._prefetching = thread  # no earlier: other builds join it
 
-    def check(self) -> None:
-        """Raise UnsupportedError where no process can be run; wait for the helper's start."""
+    def check(self, limits: Limits = NO_LIMITS) -> None:
+        """Raise UnsupportedError where no process can be run, or none with these limits; wait for the helper's start.
+
+        Raises UsageError for a limit that Linux refuses.
+        """
         if self._prefetching is not None:
             self._prefetching.join()
         self._probe()
+        if limits and not rlimits(limits):  # which hold where there are no cgroups
+            with limited(limits):
+                pass
 
     def _prefetch(self) -> None:
         with suppress(BuildError):  # the process that is run will meet the error again
