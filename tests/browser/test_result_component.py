@@ -17,7 +17,8 @@ import pytest
 
 from pybuild_magic import BuildResult, build, builders
 from pybuild_magic.builders import embedded_builder
-from tests.services import require
+from pybuild_magic.images.load import load_image
+from tests.services import baseimages, require
 
 from . import snapshot
 from .component import RECORDED, STATIC, ResultPage, bytes_kernel, result_page
@@ -83,6 +84,15 @@ def page(browser: Browser, made: Path) -> Iterator[ResultPage]:
     with result_page(browser) as opened:
         yield opened
         assert opened.errors == []
+
+
+def test_the_head_tells_on_which_rung_run_was_run(page: ResultPage, made: Path) -> None:
+    load_image(embedded_builder().store, require(baseimages.busybox).path, "busybox")
+    result = build("FROM busybox\nRUN echo\n", context="-", progress="quiet")
+    rung = result.summary.rung
+    assert rung
+    page.draw(_document(result))
+    assert f"RUN on rung {rung.number}: {rung.name}" in page.page.locator("header").inner_text()
 
 
 def test_each_tab_tells_its_part_of_the_build(page: ResultPage, made: Path) -> None:
