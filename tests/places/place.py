@@ -40,7 +40,14 @@ PLACES = {
     for place in (
         Place("default-root", "Docker's defaults, root", 4, often=True, stands=True),
         Place("default-user", "Docker's defaults, uid 1000", 5, _USER, often=True),
-        Place("kubernetes-root", "seccomp unconfined (Kubernetes' default), root", 2, _UNCONFINED, often=True),
+        Place(
+            "kubernetes-root",
+            "seccomp unconfined (Kubernetes' default), root",
+            2,
+            _UNCONFINED,
+            often=True,
+            stands=True,
+        ),
         Place(
             "kubernetes-user",
             "seccomp unconfined (Kubernetes' default), uid 1000",

@@ -69,6 +69,10 @@ def test_buildkit_makes_of_it_what_the_table_says(engine: Engine, task: Task) ->
     assert judge(task, reference(engine, task)) == ""
 
 
+def test_what_is_slow_is_done_on_every_rung() -> None:
+    assert sorted(place.rung for place in PLACES.values() if place.stands) == [1, 2, 3, 4, 5]
+
+
 def test_the_page_says_what_is_tested() -> None:
     assert PAGE.read_text() == written(), "Run `python -m tests.places --page`."
 
