@@ -67,7 +67,7 @@ conformance: $(VENV)/.dev  ## Compare the embedded builder with BuildKit, case b
 	$(BIN)/python -m tests.conformance
 
 bench: $(VENV)/.dev frontend  ## Ours and `docker buildx build` in turns, and the page: print medians, ratios and memory
-	$(BIN)/python -m tests.services.install
+	$(BIN)/python -m tests.services.install benchmarks
 	$(BIN)/python -m benchmarks
 
 clean:

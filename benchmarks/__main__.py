@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import buildah, caches, environments, ladder, memory, page, registries, running
+from . import buildah, caches, environments, ladder, memory, page, promises, registries, running
 from .figure import Figure
 from .peers import BuildKit, Client, Kernel, Peer, fresh
 from .report import MEASURED, circumstances, described, write
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where JSON and chart go")
     given = parser.parse_args(arguments)
     known = [*(scenario.name for scenario in SCENARIOS), "page", *registries.NAMES, *environments.NAMES]
-    known += [*caches.NAMES, *ladder.NAMES, *memory.NAMES, *running.NAMES]
+    known += [*caches.NAMES, *ladder.NAMES, *promises.NAMES, *memory.NAMES, *running.NAMES]
     if unknown := [word for word in given.names if not any(word in name for name in known)]:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = {name for name in known if not given.names or name in given.names}
@@ -41,6 +41,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
         ours, theirs, third = Kernel(Path(scratch)), BuildKit(), buildah.find(Path(scratch)) if builds else None
         print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
+        if builds and third is None:
+            print("buildah is left out: `python -m tests.services.install benchmarks`, as root, installs it")
         print(f"load of the machine: {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs")
         client = Client(ours, theirs)
         print(f"{'':34}{'ours':>9}{'BuildKit':>10}{'ratio':>8}{'target':>8}{'ours':>10}{'BuildKit':>10}")
@@ -116,6 +118,9 @@ def _figures(
     for name in ladder.NAMES:
         if name in wanted:
             yield partial(ladder.measure, name, scratch, rounds)
+    for name in promises.NAMES:
+        if name in wanted:
+            yield partial(promises.measure, name, ours, scratch, rounds)
     for name in running.NAMES:
         if name in wanted:
             yield partial(running.measure, name, ours, theirs, scratch, rounds)

@@ -62,6 +62,13 @@ def test_figures_have_their_circumstances_too(clock: dict[str, Any]) -> None:
     assert figure["name"] == "memory" and figure["measured"] == clock
 
 
+def test_what_could_not_be_measured_misses_its_target() -> None:
+    assert Figure("rung", "A rung", None, "", 1.3, "did not run").missed
+    assert Figure("rung", "A rung", 1.4, "", 1.3).missed
+    assert not Figure("rung", "A rung", 1.2, "", 1.3).missed
+    assert not Figure("proot", "proot", None, "").missed
+
+
 def test_the_commit_is_that_of_the_repository() -> None:
     now = report.circumstances()
     assert set(now) == {"date", "commit", "load"} and now["load"] >= 0

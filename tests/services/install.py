@@ -1,7 +1,7 @@
 """Install what the services need from Debian's packages, as root; at once done when all is there.
 
-Run it as `python -m tests.services.install`. Without root, or on another system, it prints what is missing and
-succeeds: the tests then skip with the same reasons.
+Run it as `python -m tests.services.install`, or with `benchmarks` for what only those need. Without root, or on another
+system, it prints what is missing and succeeds: the tests then skip with the same reasons.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ PACKAGES = {
     "unshare": "util-linux",
 }
 """Program -> the package that has it."""
+PEERS = {"buildah": "buildah"}
+"""The same for what is only measured."""
 
 LOCK_SECONDS = 900
 
 
-def missing() -> list[str]:
-    """The packages that are not here yet."""
-    packages = [package for program, package in PACKAGES.items() if find(program) is None]
+def missing(*, peers: bool = False) -> list[str]:
+    """The packages that are not here yet; with `peers`, also those of benchmarks."""
+    programs = PACKAGES | (PEERS if peers else {})
+    packages = [package for program, package in programs.items() if find(program) is None]
     try:
         chromium.executable()
     except ServiceMissingError:
@@ -70,9 +73,9 @@ def _apt(*arguments: str) -> bool:
     return done.returncode == 0
 
 
-def main() -> int:
+def main(*, peers: bool = False) -> int:
     """Install what is missing and say what stays missing; 1 only if root could not install something."""
-    wanted = missing()
+    wanted = missing(peers=peers)
     if not wanted:
         return 0
     if os.geteuid() != 0 or find("apt-get") is None:
@@ -80,11 +83,11 @@ def main() -> int:
         return 0
     print(f"Installing for the tests: {' '.join(wanted)}", flush=True)
     install(wanted)
-    left = missing()
+    left = missing(peers=peers)
     if left:
         print(f"Could not be installed; the tests that need them cannot run: {' '.join(left)}")
     return 1 if left else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(peers="benchmarks" in sys.argv[1:]))
