@@ -63,7 +63,7 @@ def test_a_wheel_has_the_programs_of_its_machine(machine: str, backend: Path, tm
     emulator = [] if machine == platform.machine() else [require(lambda: tool(f"qemu-{machine}-static"))]
     said = subprocess.run([*emulator, tracer, "--help"], capture_output=True, text=True, check=False).stdout
     assert said.startswith("usage: tracer")
-    if emulator:  # as far as it goes there: qemu-user emulates no ptrace
+    if emulator:  # qemu-user emulates no ptrace; tests/tracer/test_aarch64.py goes further
         probed = subprocess.run([*emulator, tracer, "--probe"], capture_output=True, text=True, check=False)
         assert (probed.returncode, probed.stdout + probed.stderr) == (1, "ptrace: Function not implemented\n")
 

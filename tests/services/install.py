@@ -24,6 +24,7 @@ PACKAGES = {
     "newuidmap": "uidmap",
     "proot": "proot",
     "qemu-aarch64-static": "qemu-user-static",
+    "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
     "rpmbuild": "rpm",
     "runc": "runc",

@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .common import ServiceError, ServiceMissingError, cache_dir, find, lock, run, tool
@@ -113,7 +113,7 @@ def _make(scratch: Path, part: Path, busybox: Path) -> None:
     files = [("init", 0o100755, init.encode()), ("bin/busybox", 0o100755, busybox.read_bytes())]
     files += [(f"modules/{name}.ko", 0o100644, data) for name, data in modules.items()]
     folders = [(name, 0o40755, b"") for name in ("bin", "modules", "dev")]
-    (part / "initrd").write_bytes(b"".join(_entry(*row) for row in [*folders, *files, ("TRAILER!!!", 0, b"")]))
+    (part / "initrd").write_bytes(archive([*folders, *files]))
 
 
 def _add(name: str, found: Mapping[str, Path], modules: dict[str, bytes]) -> None:
@@ -126,6 +126,11 @@ def _add(name: str, found: Mapping[str, Path], modules: dict[str, bytes]) -> Non
         for other in depends[1].decode().split(","):
             _add(other, found, modules)
     modules[name] = data
+
+
+def archive(rows: Iterable[tuple[str, int, bytes]]) -> bytes:
+    """Return a first file system: a cpio archive of (name, mode, content), directories before what is in them."""
+    return b"".join(_entry(*row) for row in [*rows, ("TRAILER!!!", 0, b"")])
 
 
 def _entry(name: str, mode: int, data: bytes) -> bytes:
