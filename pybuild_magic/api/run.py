@@ -6,7 +6,6 @@ import contextlib
 import queue
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Generic, Protocol, TypeVar
@@ -155,7 +154,8 @@ class _Work(Generic[T]):
     """Work in a thread, such as a builder's `solve`, and the loop in the caller's thread that shows its status."""
 
     def __init__(self, do: Callable[[StatusSink], T], cancel: Cancel) -> None:
-        self._messages: queue.SimpleQueue[SolveStatus | None] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[SolveStatus] = queue.SimpleQueue()
+        self._ended = threading.Event()
         self._cancel = cancel
         self._result: list[T] = []
         self._error: BaseException | None = None
@@ -166,7 +166,7 @@ class _Work(Generic[T]):
             except BaseException as error:
                 self._error = error
             finally:
-                self._messages.put(None)
+                self._ended.set()
 
         self._thread = threading.Thread(target=work, name="pybuild-solve", daemon=True)
 
@@ -200,22 +200,19 @@ class _Work(Generic[T]):
             waited += TICK
 
     def _show(self, trace: Trace, progress: Progress | None, wait: float) -> bool:
-        """Receive the messages that arrive within `wait` seconds and show them; return False when the stream has
-        ended.
+        """Show the messages that arrive within `wait` seconds, all at once, so that this thread seldom takes the GIL
+        from the builder's; return False when the stream has ended.
         """
-        alive = True
-        until = time.monotonic() + wait
+        ended = self._ended.wait(wait)
         with contextlib.suppress(queue.Empty):
-            while alive and (remaining := until - time.monotonic()) > 0:
-                message = self._messages.get(timeout=remaining)
-                alive = message is not None
-                if message is not None:
-                    trace.update(message)
-                    if progress:
-                        progress.update(message)
+            while True:
+                message = self._messages.get_nowait()
+                trace.update(message)
+                if progress:
+                    progress.update(message)
         if progress:
             progress.tick(trace)
-        return alive
+        return not ended
 
 
 def _interrupted(trace: Trace) -> Interrupted:
