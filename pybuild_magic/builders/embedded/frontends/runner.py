@@ -14,6 +14,7 @@ import msgspec
 from ....attest.options import is_attestation_attr
 from ....cancel import Cancel
 from ....dockerfile.checks import Checks, Finding
+from ....dockerfile.instructions import Run
 from ....dockerfile.lower import compile  # noqa: A004 - the front end's verb
 from ....dockerfile.lower_options import parse_options
 from ....dockerfile.metadata import ResolvedImage
@@ -103,12 +104,15 @@ class Frontends:
             return self._foreign(definition, scope)
         checks = Checks(definition.check_options(text), partial(_warn, self._reporter.vertex(definition.digest, "")))
         dockerfile = definition.parse(text, checks)
+        begun = any(isinstance(instruction, Run) for instruction in dockerfile.instructions)
+        if begun:
+            self._sandbox.prefetch()
         targets = compile(dockerfile, definition.complete(options), scope, checks)
         for target in targets:
             if target.edge:
                 self.check(target.edge)
-        if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
-            self._sandbox.prefetch()
+        if not begun and any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
+            self._sandbox.prefetch()  # for the ONBUILD of a base image
         scope.solved(*definition.loaded)
         origin = Origin(scope, partial(_lines, definition))
         multi = len(targets) > 1 or options.multi_platform

@@ -16,18 +16,34 @@ NOEXEC = "the store is on a file system from which no program may be run (noexec
 _CONTENT = b"/.pybuild-probe"
 
 
-def has_overlay(helper: Helper, rootfs: Rootfs) -> bool:
-    """Return whether overlayfs works on the store's file system."""
+def find_layering(helper: Helper, rootfs: Rootfs) -> tuple[bool, bool]:
+    """Return whether overlayfs works on the store's file system, and whether it stacks images.
+
+    Linux mounts images from files since 6.12, where this process may.
+    """
     if os.environ.get("PYBUILD_OVERLAY") == "0" or helper.traced:
-        return False
+        return False, False
+    found: list[str] = []
     work = rootfs.workdir()
     try:
-        helper.call("probe", str(work))
-    except JobFailed:
-        return False
+        if not (helper.userns or os.environ.get("PYBUILD_EROFS") == "0"):
+            _write_image(work)
+        helper.call("probe", str(work), listener=lambda message, _: found.append(message[0]))
+    except (JobFailed, OSError):
+        pass  # what was found before holds
     finally:
         rootfs.remove(work)
-    return True
+    return "overlay" in found, "image" in found
+
+
+def _write_image(work: Path) -> None:
+    from .helper.erofs import BLOCK_SIZE, write_image
+
+    (work / "content").write_bytes(_CONTENT.ljust(BLOCK_SIZE))
+    (work / "blobs").symlink_to(".")
+    row = ("file", "0", 0o644, 0, 0, 0, BLOCK_SIZE, "", 0, 0, 0, 0, None)
+    with (work / "image").open("wb") as file:
+        write_image(file, [row], [("content", BLOCK_SIZE)])
 
 
 def may_trace(root: Path) -> bool:
@@ -37,24 +53,3 @@ def may_trace(root: Path) -> bool:
     RUN.
     """
     return os.environ.get("PYBUILD_OVERLAY") != "0" and file_system(root).kind == "overlay"
-
-
-def has_images(helper: Helper, rootfs: Rootfs) -> bool:
-    """Return whether Linux mounts images from files (since 6.12), and this process may."""
-    if helper.userns or os.environ.get("PYBUILD_EROFS") == "0":
-        return False
-    from .helper.erofs import BLOCK_SIZE, write_image
-
-    work = rootfs.workdir()
-    try:
-        (work / "content").write_bytes(_CONTENT.ljust(BLOCK_SIZE))
-        (work / "blobs").symlink_to(".")
-        row = ("file", "0", 0o644, 0, 0, 0, BLOCK_SIZE, "", 0, 0, 0, 0, None)
-        with (work / "image").open("wb") as file:
-            write_image(file, [row], [("content", BLOCK_SIZE)])
-        helper.call("probe_image", str(work))
-    except (JobFailed, OSError):
-        return False
-    finally:
-        rootfs.remove(work)
-    return True

@@ -23,7 +23,7 @@ from .cacheowners import CacheOwners
 from .cgroups import Cgroups, Guard, limited, version
 from .client import Helper
 from .given import has_home, is_text
-from .layering import NOEXEC, OWN_LAYER, has_images, has_overlay, may_trace
+from .layering import NOEXEC, OWN_LAYER, find_layering, may_trace
 from .leftovers import Leftovers
 from .limits import NO_LIMITS, NONE_REACHED, Limits, rlimits
 from .process import Hold, Output, Result, close_all, run_job
@@ -343,13 +343,12 @@ class Sandbox:
             with self._lock:
                 if self._probed is None:
                     self._helper.start()
-                    overlay = has_overlay(self._helper, self.rootfs)
+                    overlay, self.rootfs.images = find_layering(self._helper, self.rootfs)
                     if not (overlay or self._helper.traced) and may_trace(self.store.root):
                         self._helper.trace(OWN_LAYER)
                         self._helper.start()
                     if self._helper.place.noexec and not overlay:
                         raise self._helper.refuse()
-                    self.rootfs.images = overlay and has_images(self._helper, self.rootfs)
                     self._probed = overlay, self._probe_runtime(overlay=overlay)
         return self._probed
 

@@ -74,7 +74,7 @@ def _stacked(directory: str, lower: str, scratch: str, *, userns: bool) -> str:
     """Stack the directories of `directory` as `lower`, visible only to this process; return the mount point."""
     linux.unshare(linux.CLONE_NEWNS)
     mounts.private_scratch(scratch)
-    view, links, upper, work = f"{scratch}/view", f"{scratch}/links", f"{directory}/upper", f"{directory}/work"
+    view, links, upper, work = f"{scratch}/view", f"{scratch}/links", f"{directory}/{lower}.u", f"{directory}/{lower}.w"
     for path in (view, links, upper, work):
         os.mkdir(path)
     mounts.overlay(view, links, [f"{directory}/{lower}"], upper=upper, work=work, userns=userns)

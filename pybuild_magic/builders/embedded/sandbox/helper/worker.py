@@ -242,12 +242,13 @@ class Job:
                 mounts.remove_tree(path)
 
     def do_probe(self, directory: str) -> None:
-        """See `probes.overlay`."""
-        probes.overlay(directory, self.server.scratch, userns=self.server.identity.userns)
-
-    def do_probe_image(self, directory: str) -> None:
-        """See `probes.image`."""
-        probes.image(directory, self.server.scratch, userns=self.server.identity.userns)
+        """Report which of `probes.overlay` and, if there is an image in `directory`, `probes.image` succeed."""
+        identity = self.server.identity
+        probes.overlay(directory, self.server.scratch, userns=identity.userns)
+        self.report(("overlay",))
+        if os.path.exists(f"{directory}/image"):
+            probes.image(directory, self.server.scratch, userns=identity.userns)
+            self.report(("image",))
 
 
 def reason(error: OSError) -> str:
