@@ -38,6 +38,7 @@ class Cgroups:
         except BaseException:
             self.close()
             raise
+        self._counters = [_counter(self._made, _KILLED), _counter(self._made, _REFUSED)]
 
     @property
     def files(self) -> list[str]:
@@ -47,20 +48,12 @@ class Cgroups:
     def reached(self, *, shared: bool = False) -> Reached:
         """Return the limits that were reached since the last call; `shared` as in `Reached`."""
         killed, refused = self._counts
-        self._counts = self._counted(_KILLED), self._counted(_REFUSED)
+        self._counts = _count(self._counters[0]), _count(self._counters[1])
         return Reached(
             memory=self.limits.memory if self._counts[0] > killed else 0,
             pids=self.limits.pids if self._counts[1] > refused else 0,
             shared=shared,
         )
-
-    def _counted(self, files: Files) -> int:
-        """Return the count in the first of the files that there is."""
-        for name, key in files.items():
-            for line in (line for place in self._made for line in _read(place / name).splitlines()):
-                if line.startswith(f"{key} "):
-                    return int(line.rpartition(" ")[2])
-        return 0
 
     def close(self) -> None:
         """Remove them, once their processes are dead."""
@@ -79,6 +72,19 @@ Processes may have divided a cgroup of version 2 and reached limits of their own
 """
 _REFUSED = {"pids.events.local": "max", "pids.events": "max"}
 """The same for processes that were not started."""
+
+
+def _counter(places: list[Path], files: Files) -> tuple[Path, str] | None:
+    """Return the first of the files that counts, with the beginning of its line."""
+    counters = ((place / name, f"{key} ") for name, key in files.items() for place in places)
+    return next((counter for counter in counters if f"\n{counter[1]}" in f"\n{_read(counter[0])}"), None)
+
+
+def _count(counter: tuple[Path, str] | None) -> int:
+    if counter is None:
+        return 0
+    line = next((line for line in _read(counter[0]).splitlines() if line.startswith(counter[1])), "0")
+    return int(line.rpartition(" ")[2])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -36,18 +37,25 @@ def resolve_user(tree: Tree, user: str, *, home: bool = True) -> User:
     is not looked for, and "uid:gid" reads nothing of the tree.
     """
     name, colon, group = (user or "0").partition(":")
-    plain = [0 if part == "root" else number(part, _MAX_ID) for part in (name, group)]
-    if colon and plain[0] is not None and plain[1] is not None:
-        uid, gid, groups = plain[0], plain[1], ()
-    else:
-        try:
-            uid, gid, groups = _look_up(_read(tree, PASSWD), _read(tree, GROUP), name or "0", group)
-        except AccountError:
-            if user:
-                raise
-            uid, gid, groups = 0, 0, ()
+    uid, gid = [0 if part == "root" else number(part, _MAX_ID) for part in (name, group)]
+    if colon and uid is not None and gid is not None:
+        return User(uid, gid, (gid,), _home(_read(tree, PASSWD), uid) if home else "/")
+    passwd, group_file = _read(tree, PASSWD), _read(tree, GROUP)
+    find = _find if len(passwd) + len(group_file) <= _SMALL else _find.__wrapped__
+    return find(passwd, group_file, user, home=home)
+
+
+@lru_cache(_KNOWN)  # every RUN of a build asks the same
+def _find(passwd: bytes, group_file: bytes, user: str, *, home: bool) -> User:
+    name, _, group = user.partition(":")
+    try:
+        uid, gid, groups = _look_up(passwd, group_file, name or "0", group)
+    except AccountError:
+        if user:
+            raise
+        uid, gid, groups = 0, 0, ()
     groups = groups if gid in groups else (gid, *groups)
-    return User(uid, gid, groups, _home(_read(tree, PASSWD), uid)) if home else User(uid, gid, groups)
+    return User(uid, gid, groups, _home(passwd, uid) if home else "/")
 
 
 def resolve_groups(tree: Tree, names: Sequence[str]) -> tuple[int, ...]:
