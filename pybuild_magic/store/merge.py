@@ -24,27 +24,30 @@ ROOT = Entry("", DIR, 0o755)
 """The root directory, for which layers have no entry."""
 
 
-class TreeNode:
-    """A file or directory of a layer or of a merged tree. Trees share nodes: those of a finished tree never change."""
+class TreeNode(msgspec.Struct, gc=False, eq=False):
+    """A file or directory of a layer or of a merged tree. Trees share nodes: those of a finished tree never change.
 
-    __slots__ = ("children", "diff_id", "entry", "names")
+    Nothing refers to the node above it, so that Python's collector, to which nodes would be most of all objects, has
+    nothing to find here.
+    """
 
-    def __init__(self, entry: Entry, diff_id: str, children: dict[str, TreeNode] | None) -> None:
-        self.entry = entry
-        self.diff_id = diff_id
-        """The layer that `entry` comes from; "" for a directory that no layer has an entry for."""
-        self.children = children
-        self.names: list[str] | None = None
+    entry: Entry
+    diff_id: str
+    """The layer that `entry` comes from; "" for a directory that no layer has an entry for."""
+    children: dict[str, TreeNode] | None
+    names: list[str] | None = None
+    """The names of the children in order, once they were asked for."""
 
 
-class Root(TreeNode):
+class Root(TreeNode, gc=False, eq=False):
     """The root directory; `linked` are the files of its tree that have, or had, several names."""
 
-    __slots__ = ("linked",)
+    linked: set[tuple[str, int]] = msgspec.field(default_factory=set[tuple[str, int]])
 
-    def __init__(self, children: dict[str, TreeNode]) -> None:
-        super().__init__(ROOT, "", children)
-        self.linked: set[tuple[str, int]] = set()
+
+def empty() -> Root:
+    """Return the root of a tree without files."""
+    return Root(ROOT, "", {})
 
 
 WHITEOUT = TreeNode(Entry(""), "", None)
@@ -56,7 +59,7 @@ class Unpacked:
 
     def __init__(self, diff_id: str, entries: Iterable[Entry]) -> None:
         self._diff_id = diff_id
-        self.root = Root({})
+        self.root = empty()
         self.dependent = False
         """Whether something depends on the layers below: metadata of a directory, or the target of a hardlink."""
         self.deletes = False

@@ -14,7 +14,7 @@ from .entry import SYMLINK, Entry, Span, content_span
 from .files import SpanReader
 from .layer import Layer
 from .links import follow_links
-from .merge import ROOT, Root, TreeNode, Unpacked, overlay
+from .merge import ROOT, Root, TreeNode, Unpacked, empty, overlay
 
 if TYPE_CHECKING:
     from .blobs import ContentStore
@@ -76,7 +76,7 @@ class LayerTree:
         todo: list[LayerTree] = [self]
         while (below := todo[-1]._below) is not None:
             todo.append(below)
-        node = Root({})
+        node = empty()
         for tree in reversed(todo):
             node = tree._build(node)
         return node
