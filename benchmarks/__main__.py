@@ -16,7 +16,8 @@ from typing import Any
 
 from . import buildah, caches, environments, ladder, memory, page, promises, registries, running
 from .figure import Figure
-from .peers import BuildKit, Client, Kernel, Peer, fresh
+from .fresh import file_system, fresh
+from .peers import BuildKit, Client, Kernel, Peer
 from .report import MEASURED, circumstances, described, write
 from .scenarios import CONTEXTS, SCENARIOS, Scenario
 
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     wanted |= {name for name in known for word in set(given.names) - set(known) if word in name}
     chosen = [scenario for scenario in SCENARIOS if scenario.name in wanted]
     builds = chosen or wanted & set(environments.NAMES)
-    with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch, file_system(Path(scratch)) as outputs:
         ours, theirs, third = Kernel(Path(scratch)), BuildKit(), buildah.find(Path(scratch)) if builds else None
         print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
         if builds and third is None:
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
                 peers = [ours, *([client] * scenario.client)]
                 peers += [third] if third and third.can(scenario) else []
                 everyone = [*peers, theirs]
-                rows += _noted(partial(_measure, scenario, everyone, given.rounds, Path(scratch)))
+                rows += _noted(partial(_measure, scenario, everyone, given.rounds, Path(scratch), outputs))
             for measure in _figures(wanted, ours, theirs, third, Path(scratch), given.rounds):
                 figures.extend(_noted(measure))
         finally:
@@ -128,7 +129,7 @@ def _figures(
         yield partial(memory.measure, ours, scratch)
 
 
-def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:
+def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path, outputs: Path) -> list[dict[str, Any]]:
     """Measure a scenario, and return a row for each peer but the last, with which the others are compared."""
     contexts = [fresh(scratch) for _ in range(scenario.at_once)]
     for context in contexts:
@@ -140,7 +141,7 @@ def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) 
         for peer in peers if number % 2 == 0 else reversed(peers):
             if not scenario.warm:  # a context at a new path is sent as a whole again
                 contexts = [context.rename(fresh(scratch)) for context in contexts]
-            seconds, peak = _once(scenario, peer, contexts, scratch, first=number == 0)
+            seconds, peak = _once(scenario, peer, contexts, outputs, first=number == 0)
             times[peer.name].append(seconds)
             peaks[peer.name] = max(peaks[peer.name], peak)
     *ours, theirs = times
@@ -171,9 +172,9 @@ def _row(
     return row
 
 
-def _once(scenario: Scenario, peer: Peer, contexts: list[Path], scratch: Path, *, first: bool) -> tuple[float, int]:
+def _once(scenario: Scenario, peer: Peer, contexts: list[Path], outputs: Path, *, first: bool) -> tuple[float, int]:
     """Measure one build, and return its seconds and peak bytes."""
-    out = fresh(scratch)
+    out = fresh(outputs)
     flags = [flag.format(out=out, context=contexts[0]) for flag in scenario.flags]
     if not scenario.warm or first:
         peer.reset()

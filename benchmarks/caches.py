@@ -13,7 +13,8 @@ from tests.services.buildkit import fresh_engine
 from tests.services.registry import registry
 
 from .figure import Figure
-from .peers import BuildKit, Kernel, fresh
+from .fresh import fresh
+from .peers import BuildKit, Kernel
 from .scenarios import CONTEXTS, RUNS
 
 NAMES = ("cache", "attestations")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import time
@@ -180,8 +179,3 @@ def _peak(pids: Sequence[int]) -> int:
         found = [int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:")]
         total += sum(found)
     return total
-
-
-def fresh(scratch: Path) -> Path:
-    """Return a path in `scratch` that does not exist."""
-    return scratch / f"{os.urandom(6).hex()}"

@@ -14,8 +14,9 @@ from tests.places.image import DEBIAN, debian_base
 from tests.services import baseimages
 
 from .figure import Figure
+from .fresh import fresh
 from .ladder import build_as
-from .peers import Kernel, fresh
+from .peers import Kernel
 
 NAMES = ("own-layer", "doctor", "copy-again")
 ECHO, DOCTOR, AGAIN, GROWTH = 0.5, 1.0, 5.0, 20.0

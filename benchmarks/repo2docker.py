@@ -14,7 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .peers import BuildKit, fresh
+from .fresh import fresh
+from .peers import BuildKit
 
 _NETWORK = ("--network=host", "--allow=network.host")
 
