@@ -45,7 +45,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "No more processes or threads may be started: `%build doctor` shows the limit and how to raise it.",
         ),
         (
-            r"(?i)no space left on device",
+            r"(?i)no space left on device|disk quota exceeded",
             "A disk is full: `%build du` shows what the cache takes, `%build prune` frees it.",
         ),
         (

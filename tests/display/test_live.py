@@ -185,6 +185,7 @@ def test_broken_sequences_break_nothing(line: str) -> None:
         ("E: Unable to locate package curl", 100, "apt-get update"),
         ("fetch failed: Temporary failure in name resolution", 1, "--network=host"),
         ("write: No space left on device", 1, "%build prune"),
+        ("cp: error writing 'x': Disk quota exceeded", 1, "%build prune"),
         ("OSError: [Errno 28] No space left on device: '/dev/shm/psm_1'", 1, "--shm-size"),
         ("dd: error writing '/dev/shm/x': No space left on device", 1, "--shm-size"),
         ("Bus error (core dumped)", 135, "--shm-size"),

@@ -361,7 +361,7 @@ def _content(path: Path) -> str:
 
 def extraction_error(error: JobFailed) -> BuildError:
     """Return the error for a layer that cannot be extracted."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             "The disk is full: a layer could not be extracted.",
             hint="Free some space, for instance with `%build prune`.",

@@ -401,7 +401,7 @@ def _rung_wanted() -> int:
 
 def _setup_error(failure: tuple[int, str]) -> BuildError:
     number, text = failure
-    if number == errno.ENOSPC:
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return StoreError("The disk is full.", hint="Free some space, for instance with `%build prune`.")
     return SetupError(f"The sandbox failed: {text}.", hint="See `%build doctor` for what this machine allows.")
 
