@@ -47,7 +47,7 @@ ROWS: tuple[RunFlag, ...] = (
     _flag("cap-drop", _MANY, "CAP", "Drop a Linux capability, or ALL", read=values.read_capability),
     _flag("cgroup-parent", _ONE, "PATH", "Parent cgroup"),
     _flag("cidfile", _ONE, "PATH", "Write the ID of the run to a file"),
-    _flag("commit", _ONE, "NAME", "Save the changes as a layer of a new image"),
+    _flag("commit", _ONE, "NAME", "Save the changes as a layer of a new image", read=values.read_image_name),
     _flag("cpus", _ONE, "NUMBER", "Number of CPUs", read=values.read_cpus),
     _flag(
         "cpu-period",

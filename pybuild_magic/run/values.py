@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..errors import DockerfileError, UsageError
 from ..golang.duration import parse_duration
+from ..oci import reference
 from ..request.values import parse_host, parse_size
 
 _CAPABILITY = "CAP_"
@@ -35,6 +36,13 @@ def parse_signal(value: str) -> int:
     if not isinstance(number, signal.Signals):
         raise UsageError(f"There is no signal {value!r}.", hint="For instance: SIGTERM, INT or 9.")
     return int(number)
+
+
+def read_image_name(value: str) -> str:
+    """Check the name of an image, which is needed only when the process has ended. Raises UsageError."""
+    if value:
+        reference.parse(value)
+    return value
 
 
 def read_stop_signal(value: str) -> str:

@@ -37,6 +37,12 @@ def _interrupt_when_started() -> Callable[[int, bytes], None]:
     return show
 
 
+def test_a_name_that_no_image_can_have_is_refused_before_the_process(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must be lowercase"):
+        run("busybox", "touch", "/out/ran", volumes=[f"{tmp_path}:/out"], commit="Wrong")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_process_changes_is_told_and_becomes_an_image() -> None:
     done = run("busybox", "sh", "-c", "echo new > /made; rm /bin/cat", diff=True, commit="committed:1")
     assert done.changes is not None
