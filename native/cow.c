@@ -220,5 +220,6 @@ int touched_save(const char *file)
 	for (size_t n = 0; n < PATHS; n++)
 		for (struct path *p = paths[n]; p; p = p->next)
 			fprintf(out, "%s%s%c", p->g, p->anew ? "/" : "", 0);
-	return fclose(out) ? -errno : 0;
+	int bad = ferror(out) ? -errno : 0;
+	return fclose(out) ? -errno : bad;
 }

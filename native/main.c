@@ -212,10 +212,10 @@ static void usage(void)
 	puts("usage: tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]]\n"
 	     "              [--owners FILE] [--lower DIR]... [--work DIR] [--cow] [--changes FILE]\n"
 	     "              [--read-only] [--network none] [--hostname NAME] [--cwd DIR] [--door FD]\n"
-	     "              [--lost CODE] [--begun FD] [--probe] -- COMMAND...\n"
+	     "              [--lost CODE] [--begun FD] [--spare FILE] [--probe] -- COMMAND...\n"
 	     "       tracer --inside CHANNEL [--shown] [--cwd DIR] [--lost CODE] [--user UID:GID] [--network none] -- COMMAND...\n"
 	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]\n"
-	     "              [--init] [--door FD]");
+	     "              [--init] [--door FD] [--spare FILE]");
 }
 
 /* The state that the first process starts with. */
@@ -279,6 +279,37 @@ static int stand_in(pid_t pid, char **table)
 	return directory;
 }
 
+/* Open the directory of the file that may be spent. */
+static void take_spare(char *path)
+{
+	char *slash = strrchr(path, '/');
+	if (!slash)
+		return;
+	options.spare_name = slash + 1;
+	*slash = 0;
+	options.spare = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Remove that file after something could not be written; return whether there is more room now. */
+static bool spend(void) { return options.spare >= 0 && !unlinkat(options.spare, options.spare_name, 0); }
+
+/* Without the table that could not be written, nobody takes the one from before the process for it. */
+static int save_owners(const char *file, int upper)
+{
+	int bad = owners_save(file, upper);
+	if (bad && spend())
+		bad = owners_save(file, upper);
+	if (bad)
+		unlink(file);
+	return bad;
+}
+
+static int save_touched(const char *file)
+{
+	int bad = touched_save(file);
+	return bad && spend() ? touched_save(file) : bad;
+}
+
 /* Load the table of owners and save a copy of it as it was, or save two: one of the upper directory, and one of all
  * files, wherever they are mounted. `directory` is the working directory meanwhile. */
 static void keep_owners(int directory, const char *table, bool load, int upper)
@@ -286,8 +317,8 @@ static void keep_owners(int directory, const char *table, bool load, int upper)
 	char all[NAME_MAX + 8];
 	snprintf(all, sizeof all, "%s.%s", table, load ? "before" : "mounts");
 	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), bad = 0;
-	if (fchdir(directory) || (load && (bad = owners_load(table))) || (bad = owners_save(all, -1)) ||
-	    (!load && (bad = owners_save(table, upper))) || fchdir(here))
+	if (fchdir(directory) || (load && (bad = owners_load(table))) || (bad = save_owners(all, -1)) ||
+	    (!load && (bad = save_owners(table, upper))) || fchdir(here))
 		fail(table, bad ? -bad : errno);
 	close(here);
 }
@@ -336,7 +367,7 @@ int main(int argc, char **argv)
 		{"read-only", 0, 0, 'R'}, {"network", 1, 0, 'n'}, {"hostname", 1, 0, 'H'}, {"changes", 1, 0, 'C'},
 		{"cwd", 1, 0, 'w'}, {"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'},
 		{"upper", 1, 0, 'U'}, {"init", 0, 0, 'N'}, {"lost", 1, 0, 'L'},
-		{"door", 1, 0, 'd'}, {"shown", 0, 0, 's'}, {"begun", 1, 0, 'B'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
+		{"door", 1, 0, 'd'}, {"shown", 0, 0, 's'}, {"begun", 1, 0, 'B'}, {"spare", 1, 0, 'S'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
 	};
 	const char *cwd = "/", *groups = NULL, *root = "/", *upper = NULL;
 	int process = 0, inside = -1, outside = -1, door = -1;
@@ -346,7 +377,7 @@ int main(int argc, char **argv)
 	int bind_count = 0;
 	bool readonly = false, init = false;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
-	options.work = options.begun = -1;
+	options.work = options.begun = options.spare = -1;
 	options.lost = 1;
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
 		switch (option) {
@@ -388,6 +419,7 @@ int main(int argc, char **argv)
 		case 'd': door = atoi(optarg); break;
 		case 's': options.paths = true; break;
 		case 'B': options.begun = atoi(optarg); break;
+		case 'S': take_spare(optarg); break;
 		case 'p': return child_probe();
 		case 'v': options.verbose = true; break;
 		default: usage(); return 125;
@@ -458,9 +490,9 @@ int main(int argc, char **argv)
 	if (options.begun >= 0)
 		close(options.begun);
 	int code = trace(pid, channel[0], directory, door);
-	if (options.owners && (bad = owners_save(options.owners, -1)))
+	if (options.owners && (bad = save_owners(options.owners, -1)))
 		fail(options.owners, -bad);
-	if (options.changes && (bad = touched_save(options.changes)))
+	if (options.changes && (bad = save_touched(options.changes)))
 		fail(options.changes, -bad);
 	if (lower_failed())
 		fail("the root could not be made", -lower_failed());

@@ -398,8 +398,8 @@ int owners_save(const char *file, int upper)
 		for (size_t n = 0; n < capacity; n++)
 			if (table[n].ino && table[n].live)
 				write_record(out, &table[n], table[n].dev, table[n].ino);
-	bool bad = ferror(out) || failed;
-	if (fclose(out) || bad || rename(part, file))
-		return -EIO;
-	return 0;
+	int bad = failed ? -EIO : ferror(out) ? -errno : 0;
+	if (fclose(out) || (!bad && rename(part, file)))
+		bad = -errno;
+	return bad;
 }

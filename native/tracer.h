@@ -33,6 +33,8 @@ extern struct options {
 	int begun; /* --begun: a pipe that is closed when the first process begins, or that gets the reason why not; -1: none */
 	int lost; /* --lost: the exit code when there is no such working directory; BuildKit's is 1 */
 	int work; /* --work: a directory for unfinished files; -1: beside their final place */
+	int spare; /* --spare: the directory of a file that takes room, which goes where the tables need it; -1: none */
+	const char *spare_name;
 } options;
 extern uid_t my_uid;
 extern gid_t my_gid;

@@ -170,6 +170,7 @@ def table() -> dict[str, Command]:
         "ps": _shared("ps"),
         "logs": Command("Print the output of a background run", _logs, COMMANDS["logs"]),
         "stop": _shared("stop"),
+        "commit": _shared("commit"),
         "volume": _volume(),
         "kernel": _shared("kernel"),
         "kernels": _shared("kernels"),

@@ -36,6 +36,7 @@ USAGES = {
     "source.git.checkout": "Git checkouts",
     "exec.cachemount": "Cache mounts",
     "exec.failed": "State of failed steps",
+    "exec.stopped": "Stopped runs, to be committed",
     "frontend": "Front ends",
     "internal": "Records",
 }

@@ -1,4 +1,4 @@
-"""The commands of `%build` for runs in the background, and for the volumes that outlive them."""
+"""The commands of `%build` for runs in the background, for stopped ones, and for the volumes that outlive them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def ps(flags: ParsedFlags) -> Table | Document:
         )
         for record in known
     )
-    note = "\n".join(f"{record.info.name}: {text}" for record in known for text in record.info.warnings)
+    said = ((record.info.name, [*record.info.warnings, record.info.error]) for record in known)
+    note = "\n".join(f"{name}: {text}" for name, texts in said for text in texts if text)
     if not known and filters:
         note = "No run has passed the filters; -a shows those that have ended, too."
     elif not known:
@@ -150,6 +151,20 @@ def stop(flags: ParsedFlags) -> Document:
         code = run.stop(timeout, number)
         lines.append(f"{run.name} {'ended' if was_running else 'had ended'}{'' if code is None else f' with {code}'}")
     return Document((("", "\n".join(lines)),))
+
+
+@command(
+    "commit",
+    "RUN [NAME]",
+    takes="the ID of a stopped run, and perhaps a name",
+    hint="%build du lists the runs that a full disk has stopped.",
+    names=("stopped", "image"),
+)
+def commit(flags: ParsedFlags) -> Document:
+    """Save what a run has changed, after a full disk prevented its `--commit`."""
+    from ..run.commit import commit_stopped
+
+    return Document((("", f"Committed {commit_stopped(*flags.arguments)}"),))
 
 
 @command(

@@ -15,7 +15,7 @@ from ..request.options import BuildOptions
 from ..request.solve_request import compile_request
 from ..request.table import OPTIONS
 from ..request.values import is_remote
-from .background_commands import enter, logs, ps, stop, volumes
+from .background_commands import commit, enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .command import Command, command
@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
     for command in (
         images, inspect, remove, disk_usage, prune, collect_garbage, history, fsck, doctor, load, save,
         list_builders, use, export_cell, import_file, ignore, lock, imagetools,
-        run, ps, logs, stop, enter, volumes, kernel, kernels,
+        run, ps, logs, stop, enter, commit, volumes, kernel, kernels,
         repository, slim, share, diff, environment, test, sbom,
     )
 }  # fmt: skip

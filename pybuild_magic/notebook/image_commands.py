@@ -67,15 +67,21 @@ def inspect(flags: ParsedFlags) -> Any:
     return Image(contents.image, contents)
 
 
-@command("rm", "REF...", takes="the names of images", hint=_LISTED, names=("image",))
+@command("rm", "REF...", takes="the names of images", hint=_LISTED, names=("image", "stopped"))
 def remove(flags: ParsedFlags) -> Document:
-    """Remove images by name; what nothing else needs is deleted."""
+    """Remove images by name, and stopped runs; what nothing else needs is deleted."""
     from ..store.collect import remove_images
+    from ..store.stopped import SHORT
 
     store = embedded_builder().store
-    names = [stored_name(store, word) for word in flags.arguments]
-    freed = remove_images(store, names)
-    return Document((("", "\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}"),))
+    stopped = [run for word in flags.arguments if (run := store.stopped.get(word))]
+    names = [stored_name(store, word) for word in flags.arguments if not store.stopped.get(word)]
+    freed = sum(run.size for run in stopped)
+    for run in stopped:
+        store.stopped.remove(run)
+    freed += remove_images(store, names)
+    lines = [f"Removed {name}" for name in (*names, *(run.id[:SHORT] for run in stopped))]
+    return Document((("", "\n".join([*lines, f"Freed {human_bytes(freed)}"])),))
 
 
 @command(

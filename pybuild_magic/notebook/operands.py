@@ -145,6 +145,13 @@ def _runs(*, ended: bool) -> list[str]:
     return [record.info.name for record in list_runs(ended=ended)]
 
 
+def _stopped() -> list[str]:
+    from ..builders import embedded_builder
+    from ..store.stopped import SHORT
+
+    return [run.id[:SHORT] for run in embedded_builder().store.stopped.list()]
+
+
 def _volumes() -> list[str]:
     from ..run.named import list_volumes
 
@@ -177,6 +184,7 @@ _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "failed": lambda: (FAILED,),
     "run": lambda: _runs(ended=True),
     "running": lambda: _runs(ended=False),
+    "stopped": _stopped,
     "volume": _volumes,
     "kernel": _kernels,
     "builder": builder_names,

@@ -20,9 +20,9 @@ from ..builders.embedded.sandbox.limits import Limits
 from ..builders.embedded.sandbox.spec import ContainerEdits
 from ..builders.embedded.sandbox.users import resolve_groups
 from ..cancel import Cancel
-from ..errors import Interrupted, UsageError
+from ..errors import Interrupted, StoreError, UsageError
 from ..llb.ops import MountType, NetMode
-from ..oci.config import DEFAULT_PATH_UNIX, History
+from ..oci.config import DEFAULT_PATH_UNIX
 from ..store import resolve
 from .identity import new_identity, write_identity
 from .image import RunImage, find_image
@@ -109,6 +109,8 @@ class Container:
                 note(spec)
             outcome = sandbox.run(spec, self._attached(on_output), cancel, hold)
         if self.options.diff or self.options.commit:
+            from .commit import keep  # most runs keep nothing
+
             return outcome, keep(self, outcome, cancel)
         sandbox.discard(outcome)
         return outcome, None
@@ -326,7 +328,7 @@ class _Run:
                     deadline = time.monotonic() + seconds if seconds >= 0 else math.inf
                     self.hold.stop(self.container.stop_signal)
         self.thread.join()
-        if interrupts:
+        if interrupts and not isinstance(self.error, StoreError):  # which tells how to keep what it has made
             raise Interrupted("The process was stopped.")
         if self.error is not None:
             raise self.error
@@ -428,27 +430,3 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
         return tuple(sorted({"ALL", *ALL_CAPABILITIES} - ({*options.cap_drop} - {"ALL"})))
     kept = set[str]() if "ALL" in options.cap_drop else {*default} - {*options.cap_drop}
     return tuple(sorted(kept | {*options.cap_add}))
-
-
-def keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
-    """Return the changes of the process, and commit them to an image if the options ask for it."""
-    from .. import exporters  # imported late: most runs keep nothing
-    from ..display.difference import shown
-    from ..exporters import ExportContext, SolveResult, TargetResult
-    from ..oci.timestamp import format_time
-    from ..results.difference import compare_trees
-    from ..session import Session
-    from ..status.report import Reporter
-
-    builder, image, name = embedded_builder(), container.image, container.options.commit
-    layer = builder.sandbox.commit(outcome, cancel)
-    snapshot = (*image.snapshot, layer.diff_id)
-    if name:
-        entry = History(created=format_time(time.time_ns()), created_by=" ".join(container.command))
-        config = msgspec.structs.replace(image.config, history=(*image.config.history, entry), created="")
-        target = TargetResult(image.config.platform, snapshot, config, image.config)
-        values = exporters.check("image", {"name": name})
-        with Reporter(lambda _status: None).vertex("sha256:" + container.id, "committing") as report:
-            context = ExportContext(builder.store, Session(), report, cancel)
-            exporters.get("image").export(SolveResult((target,)), values, context)
-    return shown(compare_trees(builder.store.tree(image.snapshot), builder.store.tree(snapshot)))

@@ -220,7 +220,12 @@ class Host:
         warnings = self.record.info.warnings
         if self.outcome is not None:
             warnings = (*warnings, *self.outcome.reached.sentences)
-        self._write(exit_code=code, error=error, ended=time.time(), warnings=warnings)
+        ended = {"exit_code": code, "error": error, "ended": time.time(), "warnings": warnings}
+        try:
+            self._write(**ended)
+        except OSError:
+            with embedded_builder().store.db.reserve.spent():  # the disk is full
+                self._write(**ended)
         if self.request.options.rm:
             self.record.remove()
 

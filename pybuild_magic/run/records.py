@@ -55,7 +55,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     exit_code: int | None = None
     """None until the run has ended."""
     error: str = ""
-    """Why the run could not be started."""
+    """Why the run could not be started, or its changes could not be committed."""
     ended: float = 0.0
     warnings: tuple[str, ...] = ()
     """Its limits, what was asked for but does not hold, and, once it has ended, the limits that it reached."""

@@ -31,6 +31,7 @@ from .index import Index
 from .layer import Compressed, Layer
 from .links import LinkLoopError
 from .records import CacheRecord, ImageRecord
+from .stopped import StoppedRun
 from .store import Store
 from .tree import LayerTree, Tree, resolve
 
@@ -68,6 +69,7 @@ __all__ = [
     "LazyContent",
     "LinkLoopError",
     "Span",
+    "StoppedRun",
     "Store",
     "Tree",
     "changes",

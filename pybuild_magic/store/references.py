@@ -1,4 +1,4 @@
-"""References: the blobs and layers that images, cache records, history and running builds need."""
+"""References: the blobs and layers that images, cache records, stopped runs, history and running builds need."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ def references(store: Store, connection: Connection, horizon: float) -> Referenc
     for diff_ids, blobs in connection.execute("SELECT diff_ids, blobs FROM cache"):
         needed.layers.update(diff_ids.split())
         needed.blobs.update(blobs.split())
+    for run in store.stopped.list():
+        needed.layers.update(run.diff_ids)
     needed.blobs.update(log for (log,) in connection.execute("SELECT log FROM history WHERE log != ''"))
     needed.layers.update(_first(connection.execute("SELECT diff_id FROM layers WHERE last_used >= ?", (horizon,))))
     needed.blobs.update(_first(connection.execute("SELECT digest FROM blobs WHERE last_used >= ?", (horizon,))))

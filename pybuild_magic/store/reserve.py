@@ -16,14 +16,14 @@ class Reserve:
     """A file that takes room, and gives it back to whoever makes more. Other processes may use it too."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def keep(self) -> None:
         """Make the file, unless it is there, or the disk has no room for it."""
         if not sys.platform.startswith("linux"):
             return
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError:
             return
         try:
@@ -39,7 +39,7 @@ class Reserve:
     def spend(self) -> bool:
         """Remove the file, and return whether it was there."""
         with suppress(OSError):
-            self._path.unlink()
+            self.path.unlink()
             return True
         return False
 

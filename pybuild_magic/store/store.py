@@ -29,6 +29,7 @@ from .parts import BlobParts, Recipe, encode
 from .private import make_private
 from .records import Cache, ImageStore
 from .rootfs import RootfsDirs
+from .stopped import StoppedRuns
 from .tree import LayerTree, Trees
 from .uses import Uses
 
@@ -44,6 +45,7 @@ _DIRECTORIES = (
     "cachemounts",
     "volumes",
     "runs",
+    "stopped",
     "work",
     "trash",
 )
@@ -90,6 +92,7 @@ class Store:
         self.digests = FileDigests(self.db)
         self.rootfs = RootfsDirs(self.root, self.db, self.leases, uses, self.layer, self._remove_tree)
         self.cachemounts = CacheMounts(self.root, self.db, self._remove_tree)
+        self.stopped = StoppedRuns(self.root / "stopped", self.db, self._remove_tree)
         self._trees = Trees(self.blobs, self.layer)
         self.analyses = Analyses(self.layer, self.tree)
         self._durability.recover(self.blobs.verify)

@@ -16,11 +16,14 @@ from .blobfiles import now
 from .collect import collect_garbage
 from .records import CacheRecord
 from .references import References, image_references
+from .stopped import SHORT, StoppedRun
 
 if TYPE_CHECKING:
     from .store import Store
 
 REGULAR, CACHE_MOUNT, INTERNAL, FRONTEND = "regular", "exec.cachemount", "internal", "frontend"
+STOPPED = "exec.stopped"
+"""The type of stopped runs, which BuildKit does not have."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -29,7 +32,9 @@ class Usage(msgspec.Struct, frozen=True):
     id: str
     """A layer's diffID, a cache mount's directory name, a blob's digest, or another name."""
     type: str
-    """BuildKit's record type: regular, source.local, source.git.checkout, exec.cachemount, frontend, internal."""
+    """BuildKit's record type: regular, source.local, source.git.checkout, exec.cachemount, frontend, internal; or that
+    of a stopped run.
+    """
     size: int
     """Bytes; those of a layer include its tar, index, compressed forms and extracted directory."""
     created: float
@@ -106,6 +111,8 @@ class Survey:
         self._needed.blobs.update(log for (log,) in logs)
         for image in images:
             image_references(store, image.descriptor.digest, self._needed)
+        for run in store.stopped.list():
+            self._needed.layers.update(run.diff_ids)
         compressed: dict[str, list[str]] = {}
         for diff_id, digest in forms:
             compressed.setdefault(diff_id, []).append(digest)
@@ -209,6 +216,7 @@ def disk_usage(store: Store) -> DiskUsage:
     """Return the room that each thing takes. The rows add up to the total."""
     survey = Survey(store)
     rows = survey.rows() + [mount_row(store, *mount) for mount in survey.mounts]
+    rows += [_stopped_row(run) for run in store.stopped.list()]
     database = sum(path.stat().st_size for name in ("store.db*", "reserve") for path in store.root.glob(name))
     rows.append(Usage("store.db", INTERNAL, database, 0.0, now(), 0, True, False, "records of the store"))
     rows.sort(key=lambda row: row.size, reverse=True)
@@ -224,6 +232,11 @@ def mount_row(store: Store, directory: str, id_: str, created: float, last_used:
     size = directory_size(store.root / "cachemounts" / directory)
     in_use = store.cachemounts.in_use(directory)
     return Usage(directory, CACHE_MOUNT, size, created, last_used, uses, in_use, False, f"cache mount {id_}")
+
+
+def _stopped_row(run: StoppedRun) -> Usage:
+    """Return the row of a stopped run, which no pruning removes."""
+    return Usage(run.id[:SHORT], STOPPED, run.size, run.created, run.created, 0, True, False, run.description)
 
 
 def directory_size(path: Path) -> int:

@@ -90,6 +90,16 @@ def user_place() -> Iterator[tuple[Path, Path]]:
 
 
 def run_as_user(identity: str, state: Path, home: Path, *files: str) -> subprocess.CompletedProcess[str]:
+    """Run tests as the user."""
+    names = ("run", "changes", "outputs", "mounts", "lifetime", *(["escape"] if identity != "traced" else []))
+    tests = files or [f"tests/sandbox/test_{name}.py" for name in names]
+    return as_user(identity, state, home, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+
+
+def as_user(
+    identity: str, state: Path, home: Path, *command: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as the user, with these variables in its environment."""
     environment = {
         **{name: value for name, value in os.environ.items() if name.startswith("PYBUILD_TEST_")},
         "PATH": os.environ["PATH"],
@@ -101,10 +111,8 @@ def run_as_user(identity: str, state: Path, home: Path, *files: str) -> subproce
         "PYTHONPATH": str(ROOT),
         "NO_NAMESPACES": NO_NAMESPACES,
         **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
+        **variables,
     }
-    names = ("run", "changes", "outputs", "mounts", "lifetime", *(["escape"] if identity != "traced" else []))
-    tests = files or [f"tests/sandbox/test_{name}.py" for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     return subprocess.run(
         ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), identity, sys.base_prefix, *command],
         cwd=ROOT,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -40,18 +42,61 @@ def write_mount(store: Store, helper: Helper, mount: MountChanges, cancel: Cance
     return _write(store, helper, _mount_job(mount), own, cancel or Cancel())
 
 
+def list_changes(store: Store, helper: Helper, outcome: RunOutcome, *, overlay: bool) -> list[Entry]:
+    """Return the entries of the layer that `write_layer` would write. Raises StoreError."""
+    mountpoints = {path.lstrip("/") for path in outcome.created}
+    own = _unchanged if helper.owned else _owners(store, outcome, mountpoints)
+    with _readable():
+        return _entries(_reader(helper, _job(helper, outcome, overlay=overlay), Cancel()), own)
+
+
+def write_listed(store: Store, helper: Helper, entries: Sequence[Entry], root: Path, cancel: Cancel | None) -> Layer:
+    """Return the layer of entries that `list_changes` returned; their files are below `root` now."""
+    job: ChangesJob = {
+        "lower": [],
+        "upper": str(root),
+        "root": "",
+        "record": "",
+        "blobs": [],
+        "stubs": [],
+        "owners": "",
+        "before": "",
+        "told": "",
+        "contents": True,
+    }
+    cancel = cancel or Cancel()
+    with _readable():
+        return _write_once(store, _reader(helper, job, cancel), entries, cancel)
+
+
 def _write(store: Store, helper: Helper, job: ChangesJob, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
-    changes = _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
-    try:
+    changes = _reader(helper, job, cancel)
+    with _readable():
         if _takes(job["upper"] or job["root"], MANY):
-            return _write_once(store, changes, own, cancel)
+            return _write_once(store, changes, _entries(changes, own), cancel)
         with LayerWriter(store, cancel=cancel) as writer:
             changes.tell(lambda row, content: writer.add(own(_entry(row)), content))
             return writer.finish()
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    try:
+        yield
     except JobFailed as error:
         raise StoreError(f"The changes of this RUN could not be read: {error}.") from error
     except OSError as error:
         raise StoreError(f"The changes of this RUN could not be read: {error.strerror}.") from error
+
+
+def _reader(helper: Helper, job: ChangesJob, cancel: Cancel) -> _Reader:
+    return _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
+
+
+def _entries(changes: _Reader, own: Callable[[Entry], Entry]) -> list[Entry]:
+    entries: list[Entry] = []
+    changes.tell(lambda row, _: entries.append(own(_entry(row))), contents=False)
+    return entries
 
 
 def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
@@ -106,13 +151,11 @@ def _takes(root: str, size: int) -> bool:
     return size <= 0
 
 
-def _write_once(store: Store, changes: _Reader, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
+def _write_once(store: Store, changes: _Reader, entries: Sequence[Entry], cancel: Cancel) -> Layer:
     """Write a layer that refers to the contents that the store already has.
 
     Contents whose size matches one of another layer are hashed beforehand, all others while they are written.
     """
-    entries: list[Entry] = []
-    changes.tell(lambda row, _: entries.append(own(_entry(row))), contents=False)
     files = [entry for entry in entries if entry.is_file and entry.size]
     likely = store.contents.likely([entry.size for entry in files])
     hashed = [entry for entry in files if entry.size in likely]

@@ -18,7 +18,7 @@ from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
 from ....llb.ops import NO_OUTPUT
 from ....portable import file_system
-from ....store import Layer, Store
+from ....store import Layer, StoppedRun, Store
 from .cacheowners import CacheOwners
 from .cgroups import Cgroups, Guard, limited, version
 from .client import Helper
@@ -184,8 +184,8 @@ class Sandbox:
                     reached = held.reached()
             around = self._helper.guard.reached() if self._helper.guard else NONE_REACHED
             reached = reached if held is not None else around  # what happened in its own cgroups counts in both
-            self.rootfs.count(job["lower"])
-            remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
+            table = f"{job['owners']}.mounts" if job["keeper"] else job["owners"]
+            self._record(job, remembered, table)
         except BaseException as error:
             agents.close()
             self.remove(work)
@@ -195,7 +195,6 @@ class Sandbox:
             raise
         seen = iter(result.images)
         images, lower = _shown(job["lower"], seen)
-        table = (f"{job['owners']}.mounts" if job["keeper"] else job["owners"]) if self._helper.program else ""
         outputs: dict[int, MountChanges] = {}
         for number, (mount, mounted) in enumerate(zip(spec.mounts, job["mounts"], strict=True)):
             if mount.output != NO_OUTPUT:
@@ -208,7 +207,7 @@ class Sandbox:
                     images=mount_images,
                     new_owner=(user.uid, user.gid),
                     is_overlay=is_overlay,
-                    table="" if is_overlay else table,
+                    table=table if self._helper.program and not is_overlay else "",
                 )
         return RunOutcome(
             exit_code=result.code,
@@ -226,6 +225,16 @@ class Sandbox:
             new_owner=(user.uid, user.gid),
             no_workdir=result.no_workdir,
         )
+
+    def _record(self, job: RunJob, remembered: CacheOwners, table: str) -> None:
+        """Record what the process has done to the store's directories; a full disk does not cost what it has made."""
+        reserve = self.store.db.reserve
+        try:
+            self.rootfs.count(job["lower"])
+            remembered.keep(table)
+        except (StoreError, OSError):
+            with reserve.spent():
+                remembered.keep(table)
 
     def _limit(self, limits: Limits, job: RunJob, stack: ExitStack, warnings: list[str]) -> tuple[str, Cgroups | None]:
         """Hold a process to limits, by cgroups for the time of `stack`, or else by rlimits; returns what holds.
@@ -272,17 +281,18 @@ class Sandbox:
         user = resolve_user(self.store.tree(spec.snapshot), spec.user, home=not has_home(spec.env))
         return msgspec.structs.replace(user, groups=tuple(dict.fromkeys((*user.groups, *spec.groups))))
 
-    def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:
+    def commit(self, outcome: RunOutcome, cancel: Cancel | None = None, *, drops: bool = True) -> Layer:
         """Make a layer of a process's changes, the same that BuildKit's differ would write.
 
-        The changes are dropped when it fails (disk full, `cancel`).
+        When it fails (disk full, `cancel`), the changes are dropped; without `drops`, they are left to the caller.
         """
         from .changed import write_layer  # a run and a kernel keep nothing
 
         try:
             layer = write_layer(self.store, self._helper, outcome, cancel, overlay=self.overlay)
         except BaseException:
-            self.discard(outcome)
+            if drops:
+                self.discard(outcome)
             raise
         self._leftovers.close(_images(outcome))
         if self.overlay and not self.rootfs.has_layer(layer):
@@ -292,6 +302,22 @@ class Sandbox:
         else:
             self._leftovers.add(outcome.work)
         return layer
+
+    def stop(self, outcome: RunOutcome, run: StoppedRun) -> None:
+        """Keep a process's changes as the files of a stopped run, for `commit_stopped`. Raises StoreError."""
+        from .changed import list_changes
+
+        entries = list_changes(self.store, self._helper, outcome, overlay=self.overlay)
+        close_all(_images(outcome))
+        self.store.stopped.keep(run, outcome.work, entries)
+
+    def commit_stopped(self, run: StoppedRun, cancel: Cancel | None = None) -> Layer:
+        """Make the layer of a stopped run, which stays until it is removed."""
+        from .changed import write_listed
+
+        self._probe()
+        stopped = self.store.stopped
+        return write_listed(self.store, self._helper, stopped.entries(run), stopped.files(run), cancel)
 
     def commit_mount(self, mount: MountChanges, cancel: Cancel | None = None) -> Layer:
         """Make a layer of a process's changes in a mount. Their directory stays that of the process."""

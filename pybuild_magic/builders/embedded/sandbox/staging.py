@@ -95,6 +95,7 @@ class Staging:
             "told": str(work / "told"),
             "tmp": str(work / "tmp"),
             "memory": "",
+            "spare": str(self.store.db.reserve.path),
         }
         assert self.helper.rung is not None
         self.helper.rung.way.prepare(job, self.helper.program)

@@ -94,6 +94,8 @@ class RunJob(ProcessJob):
     """A directory of this run, on disk."""
     memory: str
     """A directory of this run, in memory."""
+    spare: str
+    """A file that takes room, which a tracer removes when its tables find none."""
 
 
 class EnterJob(ProcessJob):

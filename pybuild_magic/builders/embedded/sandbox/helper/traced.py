@@ -44,6 +44,7 @@ def start(job: RunJob, report: Report, door: int, started: int) -> NoReturn:
     owners.write()
     report(("stubs", []))
     words = [job["tracer"], "--root", job["root"], "--work", job["tmp"], "--changes", job["told"]]
+    words += ["--spare", job["spare"]]
     words += [word for path in job["lower"] for word in ("--lower", path)]
     for path, source, readonly in binds:
         words += ["--bind", f"{source}:{path}{':ro' if readonly else ''}"]

@@ -144,7 +144,7 @@ class Job:
             os.set_inheritable(ours.fileno(), True)
             words = [job["keeper"], "--process", str(pid), "--channel", str(ours.fileno()), "--owners", job["owners"]]
             words += ["--upper", job["upper"]] if job["upper"] else []
-            words += ["--init"] if job["init"] else []
+            words += ["--spare", job["spare"], *(["--init"] if job["init"] else [])]
             words += ["--door", str(door)] if job["started"] else []
             os.set_inheritable(door, job["started"])
             words += ["--user", f"{job['uid']}:{job['gid']}", "--groups", ",".join(map(str, job["groups"]))]
