@@ -11,34 +11,38 @@ from pathlib import Path
 from ....errors import StoreError
 from .process import close_all
 
+_Todo = queue.SimpleQueue[Callable[[], None] | None]
+
 
 class _Lane:
     """A thread that does work in its order, from the first work until somebody waits for the end of it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._todo: _Todo = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def put(self, work: Callable[[], None]) -> None:
         """Have `work`, which raises nothing, done."""
         with self._lock:
-            self._todo.put(work)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pybuild-leftovers", daemon=True)
+            if self._thread is None or not self._thread.is_alive():  # after a fork, it is not
+                self._todo = queue.SimpleQueue()
+                self._thread = threading.Thread(target=_do, args=[self._todo], name="pybuild-leftovers", daemon=True)
                 self._thread.start()
+            self._todo.put(work)
 
     def wait(self) -> None:
         """Wait until everything is done, and end the thread."""
         with self._lock:
-            if self._thread is not None:
-                self._todo.put(None)
-                self._thread.join()
-                self._thread = None
+            thread, self._thread = self._thread, None
+            self._todo.put(None)
+        if thread is not None:
+            thread.join()
 
-    def _run(self) -> None:
-        while (work := self._todo.get()) is not None:
-            work()
+
+def _do(todo: _Todo) -> None:
+    while (work := todo.get()) is not None:
+        work()
 
 
 class Leftovers:
