@@ -26,6 +26,7 @@ from .uses import Uses
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _READ_SIZE = 1 << 20
 _ZEROS = bytes(1 << 20)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DigestMismatch(StoreError):  # noqa: N818 - named for what happened, like Interrupted
@@ -46,7 +47,7 @@ def disk_errors(home: Path, doing: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in (*_FULL, errno.EFBIG):
             raise StoreError(
                 f"No space is left for the store at {home} while {doing} ({error.strerror}).",
                 hint="Free some space, run `%build prune`, or set PYBUILD_HOME to a larger disk.",
@@ -95,16 +96,16 @@ class Ingest:
         self._hash.update(data)
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
-        """Write `data`, which `update` hashes. Raises StoreError when the disk is full."""
-        try:
-            written = os.write(self._fd, data)
-            if written != len(data):
-                view = memoryview(data)
-                while written < len(data):
-                    written += os.write(self._fd, view[written:])
-        except OSError:
-            with disk_errors(self._root, "writing a blob"):
-                raise
+        """Write `data`, which `update` hashes. Raises StoreError when the disk is full, and nothing makes room."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except OSError as error:
+                if error.errno in _FULL and self._files.make_room():
+                    continue
+                with disk_errors(self._root, "writing a blob"):
+                    raise
         self.size += len(data)
 
     def hole(self, size: int) -> None:
@@ -186,9 +187,13 @@ class Ingest:
 class BlobFiles:
     """The blobs that are stored as files: each has a row in the database and a file under `blobs/`."""
 
-    def __init__(self, root: Path, db: Database, uses: Uses, durability: Durability) -> None:
+    def __init__(
+        self, root: Path, db: Database, uses: Uses, durability: Durability, make_room: Callable[[], bool]
+    ) -> None:
         self.root = root
         self.durability = durability
+        self.make_room = make_room
+        """Called when the disk is full; returns whether it has freed anything."""
         self._db = db
         self._uses = uses
 

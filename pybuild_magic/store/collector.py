@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from collections import Counter
@@ -61,6 +62,9 @@ class Collector:
         """Held until the thread is started, since nobody can wait for a thread before that."""
         self._stop = threading.Event()
         self._at_once = threading.Event()
+        self._making_room = threading.Lock()
+        self._rounds = 0
+        """How often room was made on a full disk."""
         self._mounts: dict[str, tuple[float, int]] = {}
         """For each cache mount, the time of its last use and its size measured after that."""
         self.tell: Callable[[Collected], object] = lambda _: None
@@ -85,6 +89,39 @@ class Collector:
         """Let a pending collection begin at once, and wait for it; it is left to other processes if these build."""
         self._at_once.set()
         self.wait()
+
+    def make_way(self) -> None:
+        """Before a build, carry out a pending collection if the disk has less room than the store may take.
+
+        Builds that follow each other at once leave no time for it, until the disk is full.
+        """
+        with self._starting:
+            thread = self._thread
+        if thread is None or not thread.is_alive() or self._store.leases.any_held():
+            return
+        with suppress(BuildError, OSError):
+            limit = self.limit()
+            if limit is not None and shutil.disk_usage(self._store.root).free < limit.size:
+                self.finish()
+
+    def make_room(self) -> bool:
+        """Bring the store below its limit beside the builds that run, since the disk is full.
+
+        Returns whether that has freed anything.
+        """
+        rounds = self._rounds
+        with self._making_room, suppress(BuildError, OSError):
+            if rounds != self._rounds:
+                return True  # for another thread
+            limit = self.limit()
+            if limit is None or (before := self.size()) <= limit.size:
+                return False
+            done = self._carry_out(self._plan(limit.size), lambda: None)
+            if done.remaining < before:
+                self._rounds += 1
+                self.tell(done)
+                return True
+        return False
 
     def wait(self) -> None:
         """Wait for the end of a collection that was started."""

@@ -74,13 +74,15 @@ class Store:
     ) -> None:
         self.root = Path(root).absolute() if root is not None else default_root()
         self.remove_tree = remove_tree or removal.remove_tree
+        self.make_room: Callable[[], bool] = lambda: False
+        """Called when the disk is full; returns whether it has freed anything."""
         with disk_errors(self.root, "opening it"):
             make_private(self.root, _DIRECTORIES, _DATABASE)
         self.db = Database(self.root / _DATABASE)
         self.leases = Leases(self.root / "leases")
         self._uses = uses = Uses(self.db, self.leases)
         self._durability = Durability(self.db, partial(blob_path, self.root))
-        self._files = files = BlobFiles(self.root, self.db, uses, self._durability)
+        self._files = files = BlobFiles(self.root, self.db, uses, self._durability, lambda: self.make_room())
         self.parts = BlobParts(self.db, files)
         self.packed = PackedLayers(self.db, files, uses, self.lease)
         self.blobs = ContentStore(files, self.parts, self.packed, uses)

@@ -154,6 +154,21 @@ def test_under_the_store_while_an_image_is_pulled(
     cramped.check()
 
 
+def test_builds_that_follow_each_other_find_the_room_that_their_limit_leaves(
+    cramped: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Automatic collection waits for a pause between builds; what the limit allows to remove must not fill the disk."""
+    monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "4m")
+    for size in (5, 4, 5):  # each takes twice its size, and the disk has 20 MB
+        cramped.build(f"{BASE}RUN dd if=/dev/urandom of=/big bs=1M count={size}\n")
+    cramped.builder.collector.wait()
+    cramped.build(f"{BASE}RUN dd if=/dev/urandom of=/big bs=1M count=3\n")
+    for _ in range(3):  # the disk still has as much room as the store may take when the copy begins
+        (tmp_path / "big").write_bytes(os.urandom(8 << 20))
+        cramped.build("FROM scratch\nCOPY big /\n", str(tmp_path))
+    usable(cramped)
+
+
 @pytest.mark.parametrize("command", ["prune --force", "gc --keep-storage 1", "rm big"])
 def test_a_disk_without_a_byte_can_be_freed(cramped: Home, small: Path, command: str) -> None:
     """The next step that the error names works, in a process that has the store open and in a new one.

@@ -60,6 +60,7 @@ class EmbeddedBuilder:
         self.store = store or Store()
         self.sandbox = Sandbox(self.store)
         self.store.remove_tree = self.sandbox.remove
+        self.store.make_room = lambda: self.collector.make_room()
         self.failed = FailedSteps(self.store, self.sandbox)
         self._collector: Collector | None = None
         self._lock = threading.Lock()
@@ -92,6 +93,7 @@ class EmbeddedBuilder:
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """See `Builder.solve`. The build appears in the store's history as soon as it begins."""
         try:
+            self.collector.make_way()
             with cancel.bound():
                 return self._building().solve(request, session, status, cancel)
         finally:
