@@ -20,6 +20,10 @@ _SOURCE = "containerd.io/distribution.source."
 """containerd's annotation for the repositories that have a blob: `…source.docker.io` = `library/busybox,…`."""
 
 
+EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+"""The diffID of a layer without entries, as after a RUN that changes nothing: two zero blocks."""
+
+
 class Layer:
     """An uncompressed tar of the store, and its index."""
 

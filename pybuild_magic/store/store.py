@@ -22,7 +22,7 @@ from .digests import FileDigests
 from .durability import Durability
 from .history import History
 from .index import Index
-from .layer import CompressedForms, Layer
+from .layer import EMPTY_LAYER, CompressedForms, Layer
 from .leases import Leases
 from .packed import PackedLayers
 from .parts import BlobParts, Recipe, encode
@@ -174,6 +174,8 @@ class Store:
         return Layer(diff_id, recipe.size, self._load_index)
 
     def _load_index(self, diff_id: str) -> Index:
+        if diff_id == EMPTY_LAYER:
+            return Index(())
         try:
             return self._read_index(diff_id)
         except StoreError:

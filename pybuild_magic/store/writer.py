@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,12 +16,13 @@ from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK,
 from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
 from .index import IndexWriter
-from .layer import Layer
+from .layer import EMPTY_LAYER, Layer
 from .parts import Run, make_recipe
 from .tarread import MAX_NAME, MAX_PATH
 from .tarsink import TarSink
 
 if TYPE_CHECKING:
+    from .blobfiles import Ingest
     from .store import Store
 
 Content = bytes | memoryview | int | tuple[int, int] | Span | BinaryIO
@@ -41,7 +43,8 @@ class LayerWriter:
     since 1970, is the latest modification time in the layer; later ones are cut to it. Use it as a context manager,
     from one thread: the layer exists once `finish` has returned, and a block that ends before leaves nothing behind.
     Memory does not grow with the size of files. `on_bytes` is called after each MiB with the size of the tar so far.
-    Contents of `known` digests are not written again but referred to (see `Contents.find`).
+    Contents of `known` digests are not written again but referred to (see `Contents.find`). A layer without entries is
+    written once.
     """
 
     def __init__(
@@ -57,10 +60,24 @@ class LayerWriter:
         self._runs: list[Run] = []
         self._latest = None if epoch is None else epoch * NANOSECONDS
         self._cancel = cancel
+        self._on_bytes = on_bytes
         self._files = LayerFiles(store.blobs)
-        self._sink = TarSink(store.blobs.ingest(), cancel, on_bytes)
-        self._index_blob = store.blobs.ingest()
-        self._index = IndexWriter(self._index_blob.write)
+
+    @cached_property
+    def _sink(self) -> TarSink:
+        return TarSink(self._store.blobs.ingest(), self._cancel, self._on_bytes)
+
+    @cached_property
+    def _index_blob(self) -> Ingest:
+        return self._store.blobs.ingest()
+
+    @cached_property
+    def _index(self) -> IndexWriter:
+        return IndexWriter(self._index_blob.write)
+
+    @property
+    def _begun(self) -> bool:
+        return "_sink" in self.__dict__
 
     def add(self, entry: Entry, content: LazyContent = None) -> Entry:
         """Append an entry, and return it as it is in the layer, with the offset and the digest of its content.
@@ -159,6 +176,8 @@ class LayerWriter:
         """Finish the tar, and publish the layer with its index."""
         if self._cancel is not None:
             self._cancel.check()
+        if not self._begun and self._store.has_layer(EMPTY_LAYER):
+            return self._store.layer(EMPTY_LAYER)
         self._sink.write(TRAILER)
         self._files.close()
         ingest = self._sink.finish()
@@ -176,8 +195,9 @@ class LayerWriter:
     def abort(self) -> None:
         """Remove what was written. Does nothing after `finish`."""
         self._files.close()
-        self._sink.abort()
-        self._index_blob.abort()
+        if self._begun:
+            self._sink.abort()
+            self._index_blob.abort()
 
     def __enter__(self) -> LayerWriter:
         return self

@@ -15,10 +15,13 @@ from pybuild_magic.store import (
     DigestMismatch,
     Entry,
     Index,
+    LayerWriter,
     Store,
     write_layer,
 )
 from pybuild_magic.store.fsck import fsck
+from pybuild_magic.store.header import TRAILER
+from pybuild_magic.store.layer import EMPTY_LAYER
 
 from .made import ZERO, layer_of
 
@@ -142,3 +145,13 @@ def test_damaged_indexes_are_store_errors() -> None:
                 Index.decode(io.BytesIO(bad))
             except StoreError as error:
                 assert "fsck" in error.hint
+
+
+def test_a_layer_without_entries_is_written_once(store: Store) -> None:
+    first = write_layer(store, [])
+    assert first.diff_id == EMPTY_LAYER and store.blobs.read(EMPTY_LAYER) == TRAILER
+    files = sorted(path for path in store.root.rglob("*") if path.is_file() and "store.db" not in path.name)
+    with LayerWriter(store) as writer:
+        again = writer.finish()
+    assert (again.diff_id, again.size, tuple(again.index)) == (first.diff_id, first.size, ())
+    assert files == sorted(path for path in store.root.rglob("*") if path.is_file() and "store.db" not in path.name)
