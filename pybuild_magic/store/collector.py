@@ -93,15 +93,16 @@ class Collector:
     def make_way(self) -> None:
         """Before a build, carry out a pending collection if the disk has less room than the store may take.
 
-        Builds that follow each other at once leave no time for it, until the disk is full.
+        Builds that follow each other at once leave no time for it, until the disk is full. Raises UsageError for an
+        invalid setting, with which there would be none.
         """
+        setting = self._setting()
         with self._starting:
             thread = self._thread
-        if thread is None or not thread.is_alive() or self._store.leases.any_held():
+        if setting is None or thread is None or not thread.is_alive() or self._store.leases.any_held():
             return
-        with suppress(BuildError, OSError):
-            limit = self.limit()
-            if limit is not None and shutil.disk_usage(self._store.root).free < limit.size:
+        with suppress(OSError):
+            if shutil.disk_usage(self._store.root).free < limit_of(self._store.root, setting).size:
                 self.finish()
 
     def make_room(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.display.collected import collected_line
-from pybuild_magic.errors import ExportError
+from pybuild_magic.errors import ExportError, UsageError
 from pybuild_magic.images.archive import open_images
 from pybuild_magic.store.collector import Collected
 from pybuild_magic.store.fsck import fsck
@@ -141,6 +141,14 @@ def test_it_is_told_in_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
     assert done.remaining > done.limit and line.endswith(" MB, because named images and data in use are kept.")
     home.build("FROM busybox\nRUN echo 1 > /f\n")
     home.check()
+
+
+def test_a_limit_that_is_no_size_is_told_by_a_build(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would ever be collected with it."""
+    monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "five")
+    error = home.fails("FROM busybox\n")
+    assert isinstance(error, UsageError)
+    assert "PYBUILD_KEEP_STORAGE 'five' is not a size." in error.message
 
 
 def test_builds_go_on_while_others_collect(home: Home) -> None:
