@@ -112,10 +112,12 @@ def test_without_a_tracer_proot_installs_a_package(
             snapshot=snapshot,
             env=("DEBIAN_FRONTEND=noninteractive",),
         )
-        ran = box.run("id -un; crontab -l", snapshot=(*snapshot, layer.diff_id), user="games")
+        # The shell's `[` asks by faccessat2, and stat by statx, of which proot 5.1 knows neither.
+        script = "id -un; [ -r /g ] && stat -c %n /g; crontab -l"
+        ran = box.run(script, snapshot=(*snapshot, layer.diff_id), user="games")
     entries = {entry.path: entry for entry in layer.index}
     assert [(oct(entries[path].mode), entries[path].gid) for path in ("usr/bin/crontab", "g")] == [
         ("0o2755", 0),
         ("0o755", 0),
     ]
-    assert (ran.stdout, ran.stderr) == ("games\n", "no crontab for games\n")
+    assert (ran.stdout, ran.stderr) == ("games\n/g\n", "no crontab for games\n")

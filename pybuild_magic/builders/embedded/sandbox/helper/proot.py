@@ -10,7 +10,7 @@ import os
 import select
 import stat
 
-from . import execute, linux, traced
+from . import execute, linux, security, traced
 from .container import cwd_owner
 from .inside import Root, clean
 from .light import signal
@@ -52,6 +52,7 @@ def start(job: RunJob, report: Report) -> NoReturn:
     if child == 0:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         set_limits(job["ulimits"])
+        security.hide_new_calls()
         os.execve(job["proot"], words, environment)
     os._exit(_wait(child, ended))
 

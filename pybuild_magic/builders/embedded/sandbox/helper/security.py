@@ -130,6 +130,9 @@ _ARCHITECTURES: dict[str, dict[int, dict[str, int]]] = {
     "aarch64": {0xC000_00B7: _GENERIC},
     "riscv64": {0xC000_00F3: _GENERIC},
 }
+_NEW_CALLS = {"openat2": 437, "faccessat2": 439, "fchmodat2": 452}
+"""Their numbers on every architecture."""
+_STATX = {0xC000_003E: 332, 0x4000_0003: 383, 0xC000_00B7: 291, 0xC000_00F3: 291}
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _CALL_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
@@ -217,6 +220,22 @@ def _make_program() -> bytes:
         program += [(_JUMP_EQUAL, 0, len(section), audit), *section]
     program.append((_RETURN, 0, 0, _ERRNO | _ENOSYS))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def hide_new_calls() -> None:
+    """Answer calls with paths that proot 5.1 lets through untranslated as an older Linux does, so that C libraries make
+    the calls that it knows. This sets no_new_privs.
+    """
+    program = [(_LOAD, 0, 0, _ARCHITECTURE)]
+    for audit, statx in _STATX.items():
+        section = [(_LOAD, 0, 0, _CALL_NUMBER)]
+        for number in (statx, *_NEW_CALLS.values()):
+            section += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _ENOSYS)]
+        section.append((_RETURN, 0, 0, _ALLOW))
+        program += [(_JUMP_EQUAL, 0, len(section), audit), *section]
+    program.append((_RETURN, 0, 0, _ALLOW))
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.set_seccomp(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
 
 
 def seccomp_profile() -> dict[str, object]:
