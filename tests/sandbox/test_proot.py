@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pybuild_magic.builders.embedded.sandbox import Sandbox, SandboxMount, tracer
+from pybuild_magic.builders.embedded.sandbox import RunSpec, Sandbox, SandboxMount, tracer
+from pybuild_magic.builders.embedded.sandbox.process import Hold
 from pybuild_magic.builders.embedded.sandbox.tracer import PROOT_LACKS
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted, UnsupportedError
@@ -132,14 +134,26 @@ def test_what_it_cannot_keep_a_process_from_is_refused(box: Box, spec: dict[str,
         box.run("true", **spec)
 
 
+def test_when_a_process_has_begun_that_is_told(box: Box) -> None:
+    """A run in the background is there from then on."""
+    cancel, hold = Cancel(), Hold()
+    hold.awaited = True
+    spec = RunSpec(("/bin/sleep", "1000"), box.snapshot)
+    with ThreadPoolExecutor() as pool:
+        ran = pool.submit(box.sandbox.run, spec, lambda _stream, _data: None, cancel, hold)
+        begun = hold.started.wait(60)
+        cancel.cancel()
+        with pytest.raises(Interrupted):
+            ran.result(60)
+    assert begun
+
+
 def test_when_it_is_cancelled_nothing_lives_on(box: Box, tmp_path: Path) -> None:
     cancel = Cancel()
     mount = SandboxMount("/out", source=tmp_path)
 
     def stop(_stream: int, _data: bytes) -> None:
         cancel.cancel()
-
-    from pybuild_magic.builders.embedded.sandbox import RunSpec
 
     script = "setsid sh -c 'echo $$ > /out/pid; sleep 1000' & while [ ! -s /out/pid ]; do sleep 0.1; done; echo; wait"
     with pytest.raises(Interrupted):

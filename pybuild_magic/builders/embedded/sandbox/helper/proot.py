@@ -29,8 +29,11 @@ _GLANCE = 0.01
 """Seconds between two checks whether proot has started the process, which nothing reports."""
 
 
-def start(job: RunJob, report: Report) -> NoReturn:
-    """Run proot with the job's process. Raises OSError when that fails, ExecuteError for the process."""
+def start(job: RunJob, report: Report, started: int) -> NoReturn:
+    """Run proot with the job's process. Raises OSError when that fails, ExecuteError for the process.
+
+    `started` is a pipe (or -1) that is closed when the process has begun.
+    """
     root = Root(job["root"])
     for path in traced.BASE:
         os.close(root.directory(path))
@@ -54,10 +57,10 @@ def start(job: RunJob, report: Report) -> NoReturn:
         set_limits(job["ulimits"])
         security.hide_new_calls()
         os.execve(job["proot"], words, environment)
-    os._exit(_wait(child, ended))
+    os._exit(_wait(child, ended, started))
 
 
-def _wait(child: int, ended: int) -> int:
+def _wait(child: int, ended: int, started: int) -> int:
     """Return the exit code of proot; its processes are killed when the first has ended, or on a write to the pipe
     `ended`.
 
@@ -67,6 +70,8 @@ def _wait(child: int, ended: int) -> int:
     while not (first := children(child)):
         if select.select([proot, ended], [], [], _GLANCE)[0]:
             break
+    if started >= 0:
+        os.close(started)
     if first:
         try:
             select.select([proot, ended, os.pidfd_open(first[0])], [], [])

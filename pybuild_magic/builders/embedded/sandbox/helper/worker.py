@@ -184,7 +184,7 @@ class Job:
         if started >= 0:
             os.set_inheritable(started, False)
         self.take_streams()
-        proot.start(job, self.report)
+        proot.start(job, self.report, started)
 
     def take_streams(self) -> None:
         """Use the descriptors of the job as standard input (empty without one), output and error."""
