@@ -45,6 +45,8 @@ def attempt(action: Callable[[str], None], scratch: str) -> str:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code == _ALLOWED:
         return ""
+    if code == errno.EUSERS:
+        return linux.TOO_MANY
     return os.strerror(code) if code in errno.errorcode else f"the attempt ended with {code}"
 
 

@@ -109,7 +109,7 @@ class Container:
 
     def enter_namespaces(self) -> None:
         """Enter a new cgroup namespace and, without network, a new network namespace; the others exist already."""
-        flags = linux.CLONE_NEWCGROUP if has_cgroup2() else 0
+        flags = linux.CLONE_NEWCGROUP if linux.has_cgroup2() else 0
         if self.job["network"] == "none":
             flags |= linux.CLONE_NEWNET
         if flags:
@@ -186,7 +186,7 @@ class Container:
         destinations = {clean(item["dest"]) for item in self.job["mounts"]}
         form = Form(self.job, destinations)
         self.ground.base_of(form).attach(root)
-        if "/sys" not in destinations and has_cgroup2():
+        if "/sys" not in destinations and linux.has_cgroup2():
             self.mount_cgroup(root)
         for path, name in (("/etc/resolv.conf", "resolv"), ("/etc/hosts", "hosts")):
             if path not in destinations:
@@ -247,13 +247,6 @@ def tmpfs_options(item: MountJob, flags: int) -> tuple[int, str]:
         flags |= _TMPFS_FLAGS.get(word, 0)
     words = [word for word in words if word not in _TMPFS_FLAGS]
     return flags, ",".join([f"size={item['size']}", *words] if item["size"] else words)
-
-
-def has_cgroup2() -> bool:
-    """Return whether the machine has the unified cgroup hierarchy (a cgroup namespace over the old one is
-    confusing).
-    """
-    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def bind_path(source: str, target: str, flags: int = 0) -> None:

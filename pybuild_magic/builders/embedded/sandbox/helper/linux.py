@@ -96,9 +96,28 @@ def _check(result: int, action: str) -> int:
     return result
 
 
+TOO_MANY = "no more namespaces are allowed (the sysctls user.max_*_namespaces limit them)"
+"""The meaning of `errno.EUSERS`, which stands for Linux's ENOSPC where namespaces are made: it is not about room."""
+
+
 def unshare(flags: int) -> None:
     """Replace the namespaces that `flags` name with new ones."""
-    _check(_libc.unshare(flags), "unshare")
+    if _libc.unshare(flags) < 0:
+        raise _refused("unshare")
+
+
+def _refused(action: str) -> OSError:
+    number = ctypes.get_errno()
+    if number == errno.ENOSPC:
+        return OSError(errno.EUSERS, TOO_MANY)
+    return OSError(number, f"{action}: {os.strerror(number)}")
+
+
+def has_cgroup2() -> bool:
+    """Return whether the machine has the unified cgroup hierarchy (a cgroup namespace over the old one is
+    confusing).
+    """
+    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def setns(fd: int, flags: int) -> None:
@@ -329,5 +348,5 @@ def clone(flags: int) -> int:
         return 0
     python.PyOS_AfterFork_Parent()
     if pid < 0:
-        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+        raise _refused("clone")
     return pid

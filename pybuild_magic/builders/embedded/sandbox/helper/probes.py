@@ -16,26 +16,38 @@ def masks(scratch: str, clone: Callable[[int], int]) -> dict[str, str]:
     """Return why a RUN cannot have its own /proc, and why it cannot leave the old root for good; "" for each that
     works.
 
-    `clone` forks into new namespaces.
+    `clone` forks into new namespaces. Raises OSError where a namespace that every RUN needs is denied.
     """
     read, write = os.pipe()
     child = clone(linux.CLONE_NEWPID)
     if child == 0:
         try:
-            os.write(write, marshal.dumps(_masks(scratch)))
-        except OSError as error:
-            os.write(write, marshal.dumps({"proc": str(error.strerror), "pivot": ""}))
+            os.write(write, marshal.dumps(_answer(scratch)))
         finally:
             os._exit(0)
     os.close(write)
     with open(read, "rb") as file:
         answer = file.read()
     os.waitpid(child, 0)
-    return marshal.loads(answer)
+    denied, reasons = marshal.loads(answer)
+    if denied:
+        raise OSError(*denied)
+    return reasons
+
+
+def _answer(scratch: str) -> tuple[tuple[int, str] | None, dict[str, str]]:
+    own = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    try:
+        linux.unshare(own | (linux.CLONE_NEWCGROUP if linux.has_cgroup2() else 0))
+    except OSError as error:
+        return (error.errno or 0, str(error.strerror)), {}
+    try:
+        return None, _masks(scratch)
+    except OSError as error:
+        return None, {"proc": str(error.strerror), "pivot": ""}
 
 
 def _masks(scratch: str) -> dict[str, str]:
-    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
     mounts.private_scratch(scratch)
     proc, root = f"{scratch}/proc", f"{scratch}/root"
     for path in (proc, root):

@@ -8,7 +8,7 @@ import stat
 
 from . import linux, security
 from .base import SHM_SIZE
-from .container import Container, cwd_owner, has_cgroup2
+from .container import Container, cwd_owner
 from .init import FORWARDED
 from .inside import PathError, Root, clean
 from .light import signal
@@ -149,7 +149,7 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
     """Return the runtime specification of the job (opencontainers/runtime-spec, config.md)."""
     job, scratch = container.job, container.scratch
     namespaces = ["pid", "ipc", "uts", "mount"]
-    namespaces += ["cgroup"] if has_cgroup2() else []
+    namespaces += ["cgroup"] if linux.has_cgroup2() else []
     namespaces += ["network"] if job["network"] == "none" else []
     process: dict[str, object] = {
         "args": job["args"],
