@@ -8,7 +8,8 @@ from ..display.markup import join, tag
 from ..display.parts import ICONS, ROOT, style
 from ..display.table import Document, Table
 from .facts import Facts
-from .findings import Finding, State, findings
+from .finding import Finding, State
+from .findings import findings
 from .remedies import Remedy, remedies
 
 _SIGNS = {State.GOOD: ICONS["done"], State.FAIR: "!", State.BAD: ICONS["error"]}

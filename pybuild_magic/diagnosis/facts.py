@@ -24,10 +24,24 @@ class System(msgspec.Struct, frozen=True):
     apparmor: str = ""
     """The profile of AppArmor that is enforced on this process; "" when there is none."""
     no_new_privileges: bool = False
-    capabilities: int = 0
+    capabilities: int = -1
     """The mask of the effective ones."""
+    bounding: int = -1
+    """The mask of those that a program may gain."""
+    filtered: bool = False
+    """Whether a filter of system calls (seccomp) is enforced."""
+    masked: bool = False
+    """Whether parts of /proc are hidden."""
     settings: dict[str, int] = {}
-    """The kernel's settings for user namespaces, by their names in sysctl."""
+    """The kernel's settings for namespaces and tracing, by their names in sysctl."""
+    login_gid: int = -1
+    """The group of the user's entry in passwd; -1 when there is none."""
+    group: str = ""
+    """The name of `gid`; "" when there is none."""
+    has_home: bool = True
+    """Whether the home is a directory that this user may write to, even if its file system is read-only."""
+    temporary: str = "/tmp"
+    """The directory of temporary files; "" when none can be written."""
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
@@ -58,6 +72,8 @@ class StoreFacts(msgspec.Struct, frozen=True):
     """The limit of the store, in bytes."""
     why: str = ""
     """The origin of the limit."""
+    regrouped: int = -1
+    """The group that a cluster gave to all files when this container started (`fsGroup`); -1 for none."""
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -3,62 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
-
-import msgspec
 
 from ..builders.embedded.sandbox.doctor import SandboxFacts
 from ..display.words import human_bytes
+from . import causes
 from .facts import Facts
+from .finding import Finding, State, Want
 
 FEW_FILES, FEW_PROCESSES = 1024, 256
 LITTLE_MEMORY, LITTLE_ROOM, SMALL_SHM = 1 << 30, 2 << 30, 16 << 20
 FEW_INODES = 100_000
-FIRST_ID, IDS = 100_000, 65_536
-"""The subordinate ids that are offered: the first, and their number."""
-LAST_ID = FIRST_ID + IDS
-_CAP_SYS_ADMIN = 1 << 21
-
-
-class State(StrEnum):
-    """The verdict on a finding."""
-
-    GOOD = "good"
-    FAIR = "fair"
-    """It works, and could be better."""
-    BAD = "bad"
-    """Something does not work."""
-
-
-class Want(StrEnum):
-    """The needs behind findings; `remedies` knows how to meet them."""
-
-    NAMESPACES = "namespaces"
-    APPARMOR = "AppArmor"
-    """The container's profile is in the way."""
-    PROC = "proc"
-    SUBORDINATE_IDS = "subordinate ids"
-    PRIVILEGES = "new privileges"
-    """newuidmap must be able to gain privileges."""
-    VOLUME = "volume"
-    EXEC = "exec"
-    FILES = "files"
-    PROCESSES = "processes"
-    MEMORY = "memory"
-    SHM = "shm"
-    ROOM = "room"
-    EXTENSION = "extension"
-    WIDGETS = "widgets"
-    NETWORK = "network"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One finding, in words."""
-
-    subject: str
-    state: State
-    text: str
-    wants: tuple[Want, ...] = ()
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
@@ -67,7 +21,9 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *_run(facts),
         *_rungs(facts),
         *_allowed(facts),
+        *causes.kernel(facts),
         *_store(facts),
+        *_temporary(facts),
         *_limits(facts),
         *_network(facts),
         *_front_end(facts),
@@ -78,25 +34,22 @@ def _run(facts: Facts) -> Iterator[Finding]:
     sandbox = facts.sandbox
     if not sandbox.works:
         wants = tuple(_namespace_wants(facts)) if facts.system.platform == "linux" else ()
-        text = f"does not work here: {sandbox.problem} Builds without RUN work, and --builder builds elsewhere."
-        yield Finding("RUN", State.BAD, text, wants)
+        text = f"does not work here: {sandbox.problem}{causes.dropped(facts)}"
+        others = "" if facts.store.problem else "Builds without RUN work, and "
+        yield Finding("RUN", State.BAD, f"{text} {others}--builder builds elsewhere.", wants)
         return
     selected = sandbox.selected
     how = f"works by {selected}" if selected else "works"
-    masks = (Want.PROC,) if selected and selected.lacks and sandbox.abilities.get("new_proc") else ()
+    masks = (Want.PROC,) if selected and selected.lacks and _is_proc_masked(facts) else ()
     if sandbox.unmapped:
-        text = f"{how}: {sandbox.unmapped.rstrip('.')}."
-        if facts.system.no_new_privileges:
-            text += " no_new_privileges is set, with which newuidmap cannot work."
-            masks = (Want.PRIVILEGES, *masks)
-        if sandbox.ids < LAST_ID:
-            text += f" This container has {sandbox.ids} ids, too few to give some away."
-        yield Finding("RUN", State.FAIR, text, (Want.SUBORDINATE_IDS, *masks))
+        because, wants = causes.single_id(facts)
+        yield Finding("RUN", State.FAIR, f"{how}: {sandbox.unmapped.rstrip('.')}.{because}", (*wants, *masks))
+    elif selected and selected.number > 3:
+        wants = tuple(_namespace_wants(facts))
+        text = f"{how}.{causes.dropped(facts)}"
+        yield Finding("RUN", State.FAIR if wants else State.GOOD, text, wants)
     else:
-        wants = masks
-        if selected and selected.number > 3:
-            wants = tuple(_namespace_wants(facts))
-        yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
+        yield Finding("RUN", State.FAIR if masks else State.GOOD, f"{how}.", masks)
     if sandbox.copied:
         yield Finding("Layers", State.FAIR, "are copied for each RUN, because proot cannot protect them from writes.")
     elif selected and selected.number > 3:
@@ -171,14 +124,24 @@ def _allowed(facts: Facts) -> Iterator[Finding]:
 
 def _namespace_wants(facts: Facts) -> Iterator[Want]:
     abilities = facts.sandbox.abilities
+    if facts.store.problem:
+        return  # nothing was tried without a store
     if not abilities or abilities.get("mounts"):
-        yield Want.NAMESPACES
+        if causes.is_filter(facts):
+            yield Want.NAMESPACES
         if facts.system.apparmor:
             yield Want.APPARMOR
+        if causes.missing_capabilities(facts):
+            yield Want.CAPABILITIES
         if facts.store.kind == "overlay":
             yield Want.VOLUME  # else the next thing to be told
-    if abilities.get("new_proc"):
+    if _is_proc_masked(facts):
         yield Want.PROC
+
+
+def _is_proc_masked(facts: Facts) -> bool:
+    """Return whether parts of the container's /proc are hidden, so that a new one, which has them, is denied."""
+    return facts.system.masked and bool(facts.sandbox.abilities.get("new_proc"))
 
 
 def _store(facts: Facts) -> Iterator[Finding]:
@@ -195,6 +158,10 @@ def _store(facts: Facts) -> Iterator[Finding]:
         text += ", from which no program may be run (noexec)"
         state, wants = State.FAIR, (Want.EXEC,)
     yield Finding("Store", state, f"{text}.", wants)
+    if store.regrouped >= 0:
+        text = f"the cluster gave every file of the volume to the group {store.regrouped} when the pod started, which "
+        text += "takes long, and costs the layers that were extracted before."
+        yield Finding("fsGroup", State.FAIR, text, (Want.GROUP,))
     if not store.size:
         return
     text = f"{human_bytes(store.free)} of {human_bytes(store.size)} are free"
@@ -205,6 +172,12 @@ def _store(facts: Facts) -> Iterator[Finding]:
     little = store.free < LITTLE_ROOM or 0 < memory < LITTLE_ROOM or 0 <= store.inodes < FEW_INODES
     text += f" Only {store.inodes} more files can be created." if 0 <= store.inodes < FEW_INODES else ""
     yield Finding("Room", State.FAIR if little else State.GOOD, text, (Want.ROOM,) if little else ())
+
+
+def _temporary(facts: Facts) -> Iterator[Finding]:
+    if not facts.system.temporary:
+        text = "cannot be made ($TMPDIR, /tmp, /var/tmp and this directory are read-only or belong to others); some "
+        yield Finding("Temporary files", State.FAIR, f"{text}commands need them, such as %bake.", (Want.TEMPORARY,))
 
 
 def _limits(facts: Facts) -> Iterator[Finding]:

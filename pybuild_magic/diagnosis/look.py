@@ -6,8 +6,11 @@ import contextlib
 import json
 import os
 import platform
+import stat
 import sys
 import sysconfig
+import tempfile
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -18,18 +21,16 @@ from ..portable import file_system, user_path
 from ..store import Store
 from ..store.limit import DEFAULT, limit_of, quota_of
 from . import network
+from .causes import SETTINGS
 from .facts import Facts, Limits, StoreFacts, System, Version
 
-_SETTINGS = (
-    "kernel.apparmor_restrict_unprivileged_userns",
-    "kernel.unprivileged_userns_clone",
-    "user.max_user_namespaces",
-)
 _PACKAGES = ("pybuild_magic", "ipython", "ipykernel", "ipywidgets", "anywidget", "jupyterlab", "notebook")
 _STATUS = "/proc/self/status"
 _UNLIMITED = 1 << 60
 """A limit above this is considered none."""
 _CGROUPS = Path("/sys/fs/cgroup")
+_PULL = 600.0
+"""Seconds that may be between the mounting of a pod's volumes and its first process: its image is pulled then."""
 
 
 def look(open_store: Callable[[], Store], limit: int = DEFAULT) -> Facts:
@@ -50,23 +51,32 @@ def look_at_system() -> System:
     """Return this process's identity and privileges."""
     status = {name: value for name, _, value in (line.partition(":") for line in _read(_STATUS).splitlines())}
     settings: dict[str, int] = {}
-    for name in _SETTINGS:
+    for name in SETTINGS:
         if (text := _read(f"/proc/sys/{name.replace('.', '/')}")).isdigit():
             settings[name] = int(text)
     uid, gid = (os.geteuid(), os.getegid()) if hasattr(os, "geteuid") else (-1, -1)
+    user, login_gid, group = _names(uid, gid)
+    home = str(user_path("~"))
     return System(
         sys.platform,
         platform.release(),
         uid,
         gid,
-        _user(uid),
-        str(user_path("~")),
+        user,
+        home,
         _container(),
         "JUPYTERHUB_API_URL" in os.environ,
         _apparmor(_read("/proc/self/attr/apparmor/current")),
-        status.get("NoNewPrivs", "0").strip() == "1",
-        int(status.get("CapEff", "0").strip(), 16),
-        settings,
+        no_new_privileges=status.get("NoNewPrivs", "0").strip() == "1",
+        capabilities=int(status.get("CapEff", "-1").strip(), 16),
+        bounding=int(status.get("CapBnd", "-1").strip(), 16),
+        filtered=status.get("Seccomp", "0").strip() != "0",
+        masked=any(line.split()[4].startswith("/proc/") for line in _read("/proc/self/mountinfo").splitlines()),
+        settings=settings,
+        login_gid=login_gid,
+        group=group,
+        has_home=_may_write(home),
+        temporary=_temporary(),
     )
 
 
@@ -85,7 +95,7 @@ def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
     facts = replace(facts, free=status.f_bavail * status.f_frsize, size=status.f_blocks * status.f_frsize)
     if status.f_files:
         facts = replace(facts, inodes=status.f_favail)
-    return replace(facts, xattrs=_has_xattrs(root), locks=_has_locks(root))
+    return replace(facts, xattrs=_has_xattrs(root), locks=_has_locks(root), regrouped=regrouped(root))
 
 
 def look_at_limits() -> Limits:
@@ -138,13 +148,54 @@ def _apparmor(label: str) -> str:
     return profile if mode == "(enforce)" else ""
 
 
-def _user(uid: int) -> str:
-    try:
+def _names(uid: int, gid: int) -> tuple[str, int, str]:
+    """Return the name and the group of the user's entry in passwd, and the name of the group `gid`."""
+    user, login_gid, group = "", -1, ""
+    with contextlib.suppress(ImportError, KeyError):
+        import grp
         import pwd
 
-        return pwd.getpwuid(uid).pw_name
-    except (ImportError, KeyError):
+        with contextlib.suppress(KeyError):
+            user, login_gid = pwd.getpwuid(uid).pw_name, pwd.getpwuid(uid).pw_gid
+        group = grp.getgrgid(gid).gr_name
+    return user, login_gid, group
+
+
+def _may_write(path: str) -> bool:
+    """Return whether owner and mode of a directory allow it, which a volume over it takes from it."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return False
+    if not hasattr(os, "geteuid") or os.geteuid() in (0, status.st_uid):
+        return path != "/"
+    bit = stat.S_IWGRP if status.st_gid in (os.getegid(), *os.getgroups()) else stat.S_IWOTH
+    return path != "/" and bool(status.st_mode & bit)
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
         return ""
+
+
+def regrouped(root: Path) -> int:
+    """Return the group that a cluster gave to all files of the store when this container started; -1 for none.
+
+    A pod's `fsGroup` does that to its volumes. It also adds rights of the group and the set-group-ID bit, which the
+    directory around an extracted layer does not have by itself.
+    """
+    bits = stat.S_ISGID | stat.S_IWGRP
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        ticks = int(_read("/proc/1/stat").rpartition(")")[2].split()[19])
+        ago = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        for entry in os.scandir(root / "rootfs"):
+            status = entry.stat(follow_symlinks=False)
+            before = time.time() - status.st_ctime > ago + _PULL
+            if status.st_mode & bits == bits and status.st_gid in os.getgroups() and not before:
+                return status.st_gid
+    return -1
 
 
 def _container() -> str:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from .causes import APPARMOR, FIRST_ID, IDS, LAST_ID, TRACING, missing_capabilities, other_group, settings_to_change
 from .facts import Facts
-from .findings import FEW_FILES, FIRST_ID, IDS, LAST_ID, Finding, Want
+from .finding import Finding, Want
+from .findings import FEW_FILES
 
-_APPARMOR, _CLONE, _MOST = (
-    "kernel.apparmor_restrict_unprivileged_userns",
-    "kernel.unprivileged_userns_clone",
-    "user.max_user_namespaces",
-)
 _IN_CONTAINER = {
-    *(Want.NAMESPACES, Want.APPARMOR, Want.PROC, Want.PRIVILEGES, Want.VOLUME),
-    *(Want.EXEC, Want.FILES, Want.PROCESSES, Want.MEMORY, Want.SHM),
+    *(Want.NAMESPACES, Want.APPARMOR, Want.CAPABILITIES, Want.PROC, Want.PRIVILEGES, Want.VOLUME, Want.TEMPORARY),
+    *(Want.GROUP, Want.EXEC, Want.FILES, Want.PROCESSES, Want.MEMORY, Want.SHM),
 }
 """The needs that only the person who starts the container can meet."""
 _MOUNT = "/var/lib/pybuild"
-"""The mount point of a pod's volume, in which everybody may make directories."""
+"""The mount point of a pod's volume, or of a container's tmpfs, in which everybody may make directories."""
 _STORE = f"{_MOUNT}/store"
 MANY_FILES = FEW_FILES * 64
 _INSTALL = "apt-get update && apt-get install -y"
+_ONCE = {"fsGroupChangePolicy": "OnRootMismatch"}
+"""A pod's setting by which the volumes that have the group already are left as they are."""
 _BY_THE_NODE = "# the node decides about open files and processes (podPidsLimit of its kubelet)"
 _ADDED = "# added to the values that are there: an assignment replaces them"
 
@@ -48,21 +48,18 @@ def remedies(facts: Facts, findings: Sequence[Finding]) -> tuple[Remedy, ...]:
 
 def _machine(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     """Yield kernel settings for an administrator. In a container they are the machine's."""
-    if Want.NAMESPACES not in wants:
-        return
-    settings = facts.system.settings
-    lines: list[str] = []
-    if settings.get(_CLONE) == 0:
-        lines.append(f"sysctl -w {_CLONE}=1")
-    if settings.get(_MOST) == 0:
-        lines.append(f"sysctl -w {_MOST}=65536")
-    if settings.get(_APPARMOR) == 1:
-        lines.append(f"sysctl -w {_APPARMOR}=0")
-    if lines:
-        where = "on the machine, as root; in /etc/sysctl.d it lasts" if not facts.system.container else "on the node"
-        yield Remedy(f"sysctl, {where}: user namespaces", "\n".join(lines))
-    if settings.get(_APPARMOR) == 1 and not facts.system.container:
+    where = "on the node" if facts.system.container else "on the machine, as root; in /etc/sysctl.d it lasts"
+    values = settings_to_change(facts) if Want.KERNEL in wants else {}
+    if values:
+        lines = "\n".join(f"sysctl -w {name}={value}" for name, value in values.items())
+        yield Remedy(f"sysctl, {where}: namespaces", lines)
+    if APPARMOR in values and not facts.system.container:
         yield Remedy("AppArmor, /etc/apparmor.d/pybuild: for this Python only, instead of the sysctl", _profile())
+    if Want.TRACING in wants:
+        lines = f"sysctl -w {TRACING}=1"
+        if facts.system.settings[TRACING] > 2:
+            lines = f"echo {TRACING}=1 > /etc/sysctl.d/99-pybuild.conf\nreboot"
+        yield Remedy(f"sysctl, {where}: tracing", lines)
 
 
 def _profile() -> str:
@@ -81,25 +78,53 @@ def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     words = ", ".join(want.value for want in Want if want in requested)
     if facts.system.container == "kubernetes":
         if facts.system.hub:
-            yield Remedy(f"KubeSpawner, in jupyterhub_config.py: {words}", _kube_spawner(requested))
-        yield Remedy(f"Pod: {words}", _pod(requested))
+            yield Remedy(f"KubeSpawner, in jupyterhub_config.py: {words}", _kube_spawner(requested, facts))
+        yield Remedy(f"Pod: {words}", _pod(requested, facts))
         return
     if facts.system.hub:
         yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(requested, facts))
     program = "podman" if facts.system.container == "podman" else "docker"
-    flags = _docker_flags(requested, facts)
-    lines = [" ".join([f"{program} run", *flags, "IMAGE"])] * bool(flags)
-    lines += ["# leave out --security-opt no-new-privileges"] * (Want.PRIVILEGES in requested)
-    yield Remedy(f"{program} run, added to its present flags: {words}", "\n".join(lines))
+    yield Remedy(
+        f"{program} run, added to its present flags: {words}",
+        " ".join([f"{program} run", *_docker_flags(requested, facts), "IMAGE"]),
+    )
 
 
-def _tmpfs(wants: set[Want], facts: Facts) -> str:
-    """Return the tmpfs that needs to allow programs, with its options, which Docker leaves without `exec`."""
-    store = facts.store
-    if Want.EXEC not in wants or store.kind != "tmpfs":
-        return ""
-    kept = [word for word in store.options if word.partition("=")[0] in ("size", "mode", "uid", "gid")]
-    return f"{store.mount}:{','.join(['exec', *kept])}"
+def _security_options(wants: set[Want]) -> list[str]:
+    options = ["seccomp=unconfined"] * (Want.NAMESPACES in wants)
+    options += ["apparmor=unconfined"] * (Want.APPARMOR in wants)
+    options += ["no-new-privileges=false"] * (Want.PRIVILEGES in wants)
+    return options
+
+
+def _has_volume(wants: set[Want], facts: Facts) -> bool:
+    """Return whether a volume over the home is offered for the store.
+
+    A new volume takes its owner from the directory of the image that it covers, so that has to be the user's. Where it
+    is not, a tmpfs is offered.
+    """
+    in_memory = Want.EXEC in wants and facts.store.kind == "tmpfs"
+    return bool(wants & {Want.VOLUME, Want.EXEC}) and not in_memory and facts.system.has_home
+
+
+def _tmpfs(wants: set[Want], facts: Facts) -> dict[str, str]:
+    """Return the tmpfs mounts, each with its options: Docker leaves them without `exec`."""
+    store, mounts = facts.store, dict[str, str]()
+    if Want.EXEC in wants and store.kind == "tmpfs":
+        kept = [word for word in store.options if word.partition("=")[0] in ("size", "mode", "uid", "gid")]
+        mounts[store.mount] = ",".join(["exec", *kept])
+    elif wants & {Want.VOLUME, Want.EXEC} and not facts.system.has_home:
+        mounts[_MOUNT] = "exec,mode=1777"
+    if Want.TEMPORARY in wants:
+        mounts["/tmp"] = "mode=1777"
+    return mounts
+
+
+def _home(wants: set[Want], facts: Facts) -> str:
+    """Return PYBUILD_HOME; "" where it stays."""
+    if _has_volume(wants, facts):
+        return f"{facts.system.home}/.pybuild"
+    return _STORE if _MOUNT in _tmpfs(wants, facts) else ""
 
 
 def _files(facts: Facts) -> int:
@@ -109,22 +134,14 @@ def _files(facts: Facts) -> int:
 
 
 def _docker_flags(wants: set[Want], facts: Facts) -> list[str]:
-    """Return the flags of `docker run`.
-
-    A new volume takes its owner from the directory of the image that it covers: the home is the user's.
-    """
-    home = facts.system.home
-    flags: list[str] = []
-    if Want.NAMESPACES in wants:
-        flags.append("--security-opt seccomp=unconfined")
-    if Want.APPARMOR in wants:
-        flags.append("--security-opt apparmor=unconfined")
-    if Want.PROC in wants:
-        flags.append("--security-opt systempaths=unconfined")
-    if tmpfs := _tmpfs(wants, facts):
-        flags.append(f"--tmpfs {tmpfs}")
-    elif wants & {Want.VOLUME, Want.EXEC}:
-        flags += [f"-v pybuild-home:{home}", f"-e PYBUILD_HOME={home}/.pybuild"]
+    """Return the flags of `docker run`."""
+    flags = [f"--security-opt {option}" for option in _security_options(wants)]
+    flags += ["--security-opt systempaths=unconfined"] * (Want.PROC in wants)
+    flags += [f"--cap-add {name}" for name in _capabilities(wants, facts)]
+    flags += [f"--tmpfs {path}:{options}" for path, options in _tmpfs(wants, facts).items()]
+    flags += [f"-v pybuild-home:{facts.system.home}"] * _has_volume(wants, facts)
+    if home := _home(wants, facts):
+        flags.append(f"-e PYBUILD_HOME={home}")
     if Want.FILES in wants:
         flags.append(f"--ulimit nofile={_files(facts)}")
     flags += ["--pids-limit 4096"] * (Want.PROCESSES in wants)
@@ -134,13 +151,16 @@ def _docker_flags(wants: set[Want], facts: Facts) -> list[str]:
     return flags
 
 
+def _capabilities(wants: set[Want], facts: Facts) -> list[str]:
+    return list(missing_capabilities(facts)) if Want.CAPABILITIES in wants else []
+
+
 def _docker_spawner(wants: set[Want], facts: Facts) -> str:
-    home = facts.system.home
     options: dict[str, Any] = {}
-    security = ["seccomp=unconfined"] * (Want.NAMESPACES in wants)
-    security += ["apparmor=unconfined"] * (Want.APPARMOR in wants)
-    if security:
+    if security := _security_options(wants):
         options["security_opt"] = security
+    if capabilities := _capabilities(wants, facts):
+        options["cap_add"] = capabilities
     if Want.PROCESSES in wants:
         options["pids_limit"] = 4096
     if Want.SHM in wants:
@@ -148,24 +168,24 @@ def _docker_spawner(wants: set[Want], facts: Facts) -> str:
     if Want.FILES in wants:
         options["ulimits"] = [{"name": "nofile", "soft": _files(facts), "hard": _files(facts)}]
     if tmpfs := _tmpfs(wants, facts):
-        options["tmpfs"] = dict([tmpfs.split(":", 1)])
+        options["tmpfs"] = tmpfs
     lines = [f"c.DockerSpawner.extra_host_config = {json.dumps(options)}"] if options else []
     if Want.PROC in wants:
         # `systempaths=unconfined` is a word of Docker's command line for these two, which Docker's API refuses.
         lines.append('c.DockerSpawner.extra_create_kwargs = {"host_config": {"MaskedPaths": [], "ReadonlyPaths": []}}')
-    if wants & {Want.VOLUME, Want.EXEC} and not tmpfs:
-        lines.append(f'c.DockerSpawner.volumes = {{"home-{{username}}": "{home}"}}')
-        lines.append(f'c.DockerSpawner.environment = {{"PYBUILD_HOME": "{home}/.pybuild"}}')
+    if _has_volume(wants, facts):
+        lines.append(f'c.DockerSpawner.volumes = {{"home-{{username}}": "{facts.system.home}"}}')
+    if home := _home(wants, facts):
+        lines.append(f'c.DockerSpawner.environment = {{"PYBUILD_HOME": "{home}"}}')
     lines += ['c.DockerSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
-    lines = [_ADDED, *lines] if lines else []
-    if Want.PRIVILEGES in wants:
-        lines.append("# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']")
-    return "\n".join(lines)
+    return "\n".join([_ADDED, *lines])
 
 
-def _security(wants: set[Want]) -> dict[str, Any]:
+def _security(wants: set[Want], facts: Facts) -> dict[str, Any]:
     """Return the securityContext of a container."""
     context: dict[str, Any] = {}
+    if capabilities := _capabilities(wants, facts):
+        context["capabilities"] = {"add": capabilities}
     if Want.NAMESPACES in wants:
         context["seccompProfile"] = {"type": "Unconfined"}
     if Want.APPARMOR in wants:
@@ -177,13 +197,15 @@ def _security(wants: set[Want]) -> dict[str, Any]:
     return context
 
 
-def _kube_spawner(wants: set[Want]) -> str:
+def _kube_spawner(wants: set[Want], facts: Facts) -> str:
     lines: list[str] = []
-    context = _security(wants)
+    context = _security(wants, facts)
     if context.pop("allowPrivilegeEscalation", False):
         lines.append("c.KubeSpawner.allow_privilege_escalation = True")
     if context:
         lines.append(f"c.KubeSpawner.container_security_context = {json.dumps(context)}")
+    if Want.GROUP in wants:
+        lines.append(f"c.KubeSpawner.pod_security_context = {json.dumps(_ONCE)}")
     if Want.PROC in wants:
         lines.append('c.KubeSpawner.extra_pod_config = {"hostUsers": False}')
     volumes, mounts = _volumes(wants)
@@ -203,13 +225,16 @@ def _volumes(wants: set[Want]) -> tuple[list[dict[str, Any]], list[dict[str, str
     if wants & {Want.VOLUME, Want.EXEC}:
         volumes.append({"name": "pybuild", "emptyDir": {}})
         mounts.append({"name": "pybuild", "mountPath": _MOUNT})
+    if Want.TEMPORARY in wants:
+        volumes.append({"name": "tmp", "emptyDir": {}})
+        mounts.append({"name": "tmp", "mountPath": "/tmp"})
     if Want.SHM in wants:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     return volumes, mounts
 
 
-def _pod(wants: set[Want]) -> str:
+def _pod(wants: set[Want], facts: Facts) -> str:
     """Return the part of a pod's manifest, as YAML (JSON values are valid YAML)."""
     node = [_BY_THE_NODE] * bool(wants & {Want.FILES, Want.PROCESSES})
     if node and wants <= {Want.FILES, Want.PROCESSES}:
@@ -217,10 +242,13 @@ def _pod(wants: set[Want]) -> str:
     volumes, mounts = _volumes(wants)
     lines = ["spec:"]
     lines += ["  hostUsers: false"] * (Want.PROC in wants)
+    lines += [f"  securityContext: {json.dumps(_ONCE)}"] * (Want.GROUP in wants)
+    if wants <= {Want.GROUP, Want.FILES, Want.PROCESSES}:
+        return "\n".join([*node, *lines])
     if volumes:
         lines += ["  volumes:", *(f"  - {json.dumps(volume)}" for volume in volumes)]
     lines += ["  containers:", "  - name: notebook"]
-    if context := _security(wants):
+    if context := _security(wants, facts):
         lines.append("    securityContext:")
         lines += [f"      {name}: {json.dumps(value)}" for name, value in context.items()]
     if mounts:
@@ -236,8 +264,8 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     """Yield what the image, or the machine, lacks for subordinate ids."""
     if Want.SUBORDINATE_IDS not in wants or facts.sandbox.ids < LAST_ID:
         return
-    sandbox, contained = facts.sandbox, bool(facts.system.container)
-    user = facts.system.user or str(facts.system.uid)
+    system, sandbox, contained = facts.system, facts.sandbox, bool(facts.system.container)
+    user = system.user or str(system.uid)
     lines = [f"echo {user}:{FIRST_ID}:{IDS} >> /etc/{name}" for name in sandbox.unassigned]
     if contained and not sandbox.capable:
         # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
@@ -246,6 +274,8 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
         lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
     elif not sandbox.mapper:
         lines.insert(0, f"{_INSTALL} uidmap")
+    if contained:
+        lines += _entry(facts)
     if not lines:
         return
     if not contained:
@@ -255,6 +285,17 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     if facts.system.container == "kubernetes" and Want.PROC in wants:
         run = f"{run}\n# A pod with hostUsers: false has {IDS} ids, too few for these: decide for one of the two."
     yield Remedy("Subordinate ids, at the end of the image's Dockerfile", f"USER root\nRUN {run}\nUSER {user}")
+
+
+def _entry(facts: Facts) -> Iterator[str]:
+    """Yield commands that make /etc/passwd of a container's image fit its user, as newuidmap demands."""
+    system = facts.system
+    if not system.user:
+        yield f"echo {shlex.quote(f'pybuild:x:{system.uid}:{system.gid}::{system.home}:/bin/sh')} >> /etc/passwd"
+    elif other_group(facts):
+        if not system.group:
+            yield f"groupadd --gid {system.gid} pybuild"
+        yield f"usermod --gid {system.gid} {system.user}"
 
 
 def _here(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:

@@ -13,7 +13,8 @@ from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
 from pybuild_magic.builders.embedded.sandbox.tracer import PROOT_LACKS
 from pybuild_magic.diagnosis import Report
 from pybuild_magic.diagnosis.facts import Facts, Limits, Reach, StoreFacts, System, Version
-from pybuild_magic.diagnosis.findings import State, findings
+from pybuild_magic.diagnosis.finding import State
+from pybuild_magic.diagnosis.findings import findings
 from pybuild_magic.dockerfile.parser import parse
 
 EPERM = "Operation not permitted"
@@ -116,9 +117,10 @@ def test_each_fault_is_a_line(changes: dict[str, object], subject: str, state: S
     assert found.state == state
 
 
-HUB = System(container="kubernetes", hub=True, uid=1000, user="jovyan", no_new_privileges=True)
+HUB = System(container="kubernetes", hub=True, uid=1000, user="jovyan", no_new_privileges=True, masked=True)
+DEFAULT = System(container="docker", uid=1000, user="jovyan", filtered=True, masked=True)
 CONFINED = System(container="docker", apparmor="docker-default")
-STUCK = System(container="docker", no_new_privileges=True)
+STUCK = System(container="docker", no_new_privileges=True, uid=1000, user="jovyan")
 OVERLAY = StoreFacts("/s", kind="overlay")
 TMPFS = StoreFacts("/home/ann/s", "", "tmpfs", noexec=True, mount="/home/ann", options=("rw", "uid=7", "mode=700"))
 SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_namespaces": 0}
@@ -132,16 +134,16 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
             "docker run, added",
             "--security-opt seccomp=unconfined",
         ),
-        ({"sandbox": NONE, "system": System(container="docker")}, "docker run, added", "systempaths=unconfined"),
+        ({"sandbox": NONE, "system": DEFAULT}, "docker run, added", "systempaths=unconfined"),
         ({"sandbox": TRACED, "system": System(container="docker")}, "docker run, added", "seccomp=unconfined"),
         ({"sandbox": NONE, "system": System(container="podman")}, "podman run, added", "podman run --security-opt"),
         ({"sandbox": NONE, "system": System(container="docker", hub=True)}, "DockerSpawner", '"seccomp=unconfined"'),
         ({"sandbox": NONE, "system": CONFINED}, "docker run", "--security-opt apparmor=unconfined"),
-        ({"sandbox": SINGLE, "system": STUCK}, "docker run", "# leave out --security-opt no-new-privileges"),
+        ({"sandbox": SINGLE, "system": STUCK}, "docker run", "no-new-privileges=false IMAGE"),
         (
             {"sandbox": SINGLE, "system": STUCK, "limits": Limits(files=256)},
             "docker run",
-            "--ulimit nofile=65536 IMAGE\n# leave out --security-opt no-new-privileges",
+            "--security-opt no-new-privileges=false --ulimit nofile=65536 IMAGE",
         ),
         ({"sandbox": TRACED, "system": CONFINED, "store": OVERLAY}, "docker run", "-v pybuild-home:"),
         ({"sandbox": NONE, "system": HUB}, "KubeSpawner", '"seccompProfile": {"type": "Unconfined"}'),
@@ -198,7 +200,7 @@ def test_what_to_paste_fits_the_place(changes: dict[str, object], title: str, li
 )
 def test_what_is_there_is_not_offered(sandbox: SandboxFacts, container: str, absent: str) -> None:
     """Above all no second range of the same ids, and no packages that are installed."""
-    remedies = Report.of(facts(sandbox=sandbox, system=System(container=container, uid=1000))).remedies
+    remedies = Report.of(facts(sandbox=sandbox, system=System(container=container, uid=1000, user="ann"))).remedies
     offered = [one.lines for one in remedies if one.title.startswith("Subordinate ids")]
     assert not absent or absent not in offered[0]
     assert bool(offered) is bool(absent)
@@ -229,15 +231,170 @@ def test_apparmors_profile_names_a_program_with_any_path(tmp_path: Path, monkeyp
     assert f'profile pybuild "{path}" flags=(unconfined) {{\n  userns,\n}}' in profile
 
 
-def test_only_what_is_assigned_is_added() -> None:
-    stuck = System(container="docker", hub=True, no_new_privileges=True)
+def test_a_spawner_lifts_no_new_privileges() -> None:
+    stuck = System(container="docker", hub=True, uid=1000, user="jovyan", no_new_privileges=True)
     sandbox = structs.replace(SINGLE, abilities={})
     [lines] = [
         one.lines
         for one in Report.of(facts(sandbox=sandbox, system=stuck)).remedies
         if one.title.startswith("DockerSpawner")
     ]
-    assert lines == "# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']"
+    assert lines.endswith('c.DockerSpawner.extra_host_config = {"security_opt": ["no-new-privileges=false"]}')
+
+
+NO_MORE = {**ALLOWED, **dict.fromkeys(ABILITIES[:5], "no more namespaces are allowed")}
+LIMITED = working(Place(namespaces="No.", tracer=""), abilities=NO_MORE)
+UNTRACED = SandboxFacts(problem="No.", abilities={**REFUSED, "trace": EPERM})
+FORGETFUL = working(
+    structs.replace(ONE_ID, tracer="ptrace: No."), unmapped="No.", abilities={**ALLOWED, "trace": EPERM}
+)
+DROPPED = 0xA80425FB & ~(1 << 6 | 1 << 7 | 1 << 31)
+"""Docker's default capabilities without SETGID, SETUID and SETFCAP."""
+SUBUID = structs.replace(CAPABLE, mapper=True)
+YAMA = "kernel.yama.ptrace_scope"
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "system", "subject", "words", "lines"),
+    [
+        pytest.param(
+            LIMITED,
+            structs.replace(DEFAULT, settings={"user.max_mnt_namespaces": 0, "user.max_pid_namespaces": 0}),
+            "Kernel",
+            "user.max_mnt_namespaces and user.max_pid_namespaces are 0, so no namespaces can be made.",
+            "sysctl -w user.max_mnt_namespaces=65536\nsysctl -w user.max_pid_namespaces=65536",
+            id="limits of namespaces",
+        ),
+        pytest.param(
+            GOOD,
+            System(settings={"user.max_net_namespaces": 0}),
+            "Kernel",
+            "user.max_net_namespaces is 0, so RUN --network=none fails.",
+            "sysctl -w user.max_net_namespaces=65536",
+            id="limit of networks",
+        ),
+        pytest.param(
+            TRACED,
+            System(uid=1000, settings={"kernel.unprivileged_userns_clone": 0}),
+            "Kernel",
+            "kernel.unprivileged_userns_clone is 0, so only root can make user namespaces.",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+            id="user namespaces of Debian 10",
+        ),
+        pytest.param(
+            UNTRACED,
+            structs.replace(DEFAULT, settings={YAMA: 2}),
+            "Tracing",
+            "kernel.yama.ptrace_scope is 2, so only a process with the capability SYS_PTRACE can trace others.",
+            "sysctl -w kernel.yama.ptrace_scope=1",
+            id="tracing by administrators",
+        ),
+        pytest.param(
+            FORGETFUL,
+            System(uid=1000, settings={YAMA: 3}),
+            "Tracing",
+            "kernel.yama.ptrace_scope is 3, so nothing can be traced, until the machine starts again with a lower",
+            "echo kernel.yama.ptrace_scope=1 > /etc/sysctl.d/99-pybuild.conf\nreboot",
+            id="no tracing, with owners to remember",
+        ),
+        pytest.param(
+            structs.replace(SUBUID, unmapped="newuidmap ended with 127"),
+            structs.replace(DEFAULT, filtered=False, bounding=DROPPED),
+            "RUN",
+            "The capabilities SETGID and SETUID are dropped, without which newuidmap cannot work.",
+            "docker run --cap-add SETGID --cap-add SETUID IMAGE",
+            id="capabilities of newuidmap",
+        ),
+        pytest.param(
+            working(Place(namespaces=EPERM, root=True, tracer=""), abilities={**REFUSED, "user_namespace": ""}),
+            System(container="docker", capabilities=DROPPED | 1 << 7),
+            "RUN",
+            "The capabilities SETFCAP and SETGID are dropped, without which root cannot map user ids.",
+            "docker run --cap-add SETFCAP --cap-add SETGID IMAGE",
+            id="capabilities of root",
+        ),
+        pytest.param(
+            SINGLE,
+            structs.replace(DEFAULT, user="", uid=1234, gid=5, home="/home/jovyan"),
+            "RUN",
+            "newuidmap needs an entry in /etc/passwd, which the user 1234 does not have.",
+            " && echo pybuild:x:1234:5::/home/jovyan:/bin/sh >> /etc/passwd\nUSER 1234",
+            id="a uid without an entry",
+        ),
+        pytest.param(
+            SUBUID,
+            structs.replace(DEFAULT, gid=0, group="root", login_gid=1000),
+            "RUN",
+            "newuidmap needs the group of /etc/passwd, 1000, but this process has 0.",
+            "USER root\nRUN usermod --gid 0 jovyan\nUSER jovyan",
+            id="another group",
+        ),
+        pytest.param(
+            SUBUID,
+            structs.replace(DEFAULT, gid=77, login_gid=1000),
+            "RUN",
+            "newuidmap needs the group of /etc/passwd, 1000, but this process has 77.",
+            "RUN groupadd --gid 77 pybuild \\\n && usermod --gid 77 jovyan\n",
+            id="another group, without a name",
+        ),
+    ],
+)
+def test_each_cause_is_told_with_what_removes_it(
+    sandbox: SandboxFacts, system: System, subject: str, words: str, lines: str
+) -> None:
+    report = Report.of(facts(sandbox=sandbox, system=system))
+    assert words in next(one.text for one in report.findings if one.subject == subject)
+    assert any(lines in one.lines for one in report.remedies), report.remedies
+
+
+def test_what_is_not_the_cause_is_not_told() -> None:
+    """Settings that deny nothing here, flags that are set, and capabilities that root does not need."""
+    closed = {"user.max_mnt_namespaces": 0, "kernel.unprivileged_userns_clone": 0, YAMA: 3}
+    for system in (System(settings=closed), structs.replace(DEFAULT, settings=closed, capabilities=0, bounding=0)):
+        assert Report.of(facts(system=system)).good
+    limited = structs.replace(DEFAULT, settings={"user.max_mnt_namespaces": 0})
+    offered = " ".join(one.lines for one in Report.of(facts(sandbox=LIMITED, system=limited)).remedies)
+    assert "seccomp" not in offered
+    unmasked = structs.replace(DEFAULT, masked=False)
+    assert "systempaths" not in repr(Report.of(facts(sandbox=NONE, system=unmasked)))
+    unfiltered = structs.replace(DEFAULT, filtered=False, apparmor="docker-default")
+    offered = " ".join(one.lines for one in Report.of(facts(sandbox=NONE, system=unfiltered)).remedies)
+    assert "apparmor=unconfined" in offered and "seccomp" not in offered
+
+
+def test_without_a_store_only_the_store_is_told() -> None:
+    """Nothing else was tried."""
+    store = StoreFacts(problem="It cannot be opened.")
+    sandbox = SandboxFacts(problem="There is no store in which to run it.")
+    report = Report.of(facts(sandbox=sandbox, store=store, system=DEFAULT))
+    assert "Builds without RUN" not in repr(report)
+    [remedy] = report.remedies
+    assert remedy.title == "docker run, added to its present flags: volume"
+
+
+def test_a_store_in_memory_is_offered_where_a_volume_would_not_be_the_users() -> None:
+    system = structs.replace(DEFAULT, hub=True, has_home=False, temporary="")
+    remedies = Report.of(facts(sandbox=NONE, store=StoreFacts(problem="No."), system=system)).remedies
+    spawner, docker = (one.lines for one in remedies)
+    assert (
+        "--tmpfs /var/lib/pybuild:exec,mode=1777 --tmpfs /tmp:mode=1777 -e PYBUILD_HOME=/var/lib/pybuild/store"
+        in docker
+    )
+    assert '"tmpfs": {"/var/lib/pybuild": "exec,mode=1777", "/tmp": "mode=1777"}' in spawner
+    assert '{"PYBUILD_HOME": "/var/lib/pybuild/store"}' in spawner
+
+
+def test_a_cluster_is_told_to_change_a_volumes_group_once() -> None:
+    store = structs.replace(STORE, regrouped=100)
+    report = Report.of(facts(store=store, system=HUB))
+    assert [(one.title, one.lines) for one in report.remedies] == [
+        (
+            "KubeSpawner, in jupyterhub_config.py: fsGroup",
+            "# added to the values that are there: an assignment replaces them\n"
+            'c.KubeSpawner.pod_security_context = {"fsGroupChangePolicy": "OnRootMismatch"}',
+        ),
+        ("Pod: fsGroup", 'spec:\n  securityContext: {"fsGroupChangePolicy": "OnRootMismatch"}'),
+    ]
 
 
 def test_a_pod_is_yaml_that_a_cluster_reads() -> None:

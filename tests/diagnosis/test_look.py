@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic.diagnosis import look as looking
 from pybuild_magic.diagnosis import network
 from pybuild_magic.diagnosis.look import look, look_at_limits, look_at_store
 from pybuild_magic.errors import StoreError
@@ -107,3 +109,18 @@ def test_a_tmpfs_is_told_from_other_file_systems(tmp_path: Path) -> None:
         assert look_at_store(place).kind == "tmpfs"
     finally:
         place.rmdir()
+
+
+@linux
+def test_a_volume_is_known_to_be_regrouped_when_this_container_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = tmp_path / "rootfs" / "layer"
+    layer.mkdir(parents=True)
+    layer.chmod(0o755)
+    assert looking.regrouped(tmp_path) == -1
+    monkeypatch.setattr(os, "getgroups", lambda: [os.getgid()])
+    layer.chmod(0o2775)
+    assert looking.regrouped(tmp_path) == os.getgid()
+    monkeypatch.setattr(looking, "_PULL", -1e9)  # as if it were long ago
+    assert looking.regrouped(tmp_path) == -1
