@@ -169,6 +169,21 @@ def test_builds_that_follow_each_other_find_the_room_that_their_limit_leaves(
     usable(cramped)
 
 
+def test_a_layer_is_extracted_into_the_room_that_the_limit_leaves(
+    cramped: Home, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "2m")
+    monkeypatch.setenv("PYBUILD_EROFS", "0")
+    for name, content in (("big", bytes(5 << 20)), ("other", os.urandom(4 << 20))):
+        (tmp_path / name).write_bytes(content)
+    cramped.build(f"{BASE}COPY big /\n", str(tmp_path), tags="big")
+    cramped.build("FROM scratch\nCOPY other /\n", str(tmp_path))
+    free = os.statvfs(small)
+    assert 2 << 20 < free.f_bavail * free.f_frsize < 5 << 20
+    cramped.build("FROM big\nRUN test -s /big\n")
+    usable(cramped)
+
+
 @pytest.mark.parametrize("command", ["prune --force", "gc --keep-storage 1", "rm big"])
 def test_a_disk_without_a_byte_can_be_freed(cramped: Home, small: Path, command: str) -> None:
     """The next step that the error names works, in a process that has the store open and in a new one.

@@ -32,6 +32,7 @@ MAX_IMAGES = 128
 MAX_TARS = 8
 """The most tars that a directory may need for contents that are written later: the tracer has each open."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Row = tuple[Any, ...]
 
@@ -170,8 +171,6 @@ class Rootfs:
         from .helper.lazy import NAME
 
         root = work / "fs"
-        root.mkdir(mode=0o755)
-        root.chmod(0o755)
         job = {
             "root": str(root),
             "blobs": self._paths(rows),
@@ -182,10 +181,16 @@ class Rootfs:
             "tars": [os.path.relpath(path, self._store.root / "rootfs/key") for path in self._paths(rows)],
             "remembered": self._helper.kept or (self._helper.traced and not self._helper.copied),
         }
-        try:
-            self._helper.call("extract", job, cancel)
-        except JobFailed as error:
-            raise extraction_error(error) from error
+        while True:
+            root.mkdir(mode=0o755)
+            root.chmod(0o755)
+            try:
+                self._helper.call("extract", job, cancel)
+                return
+            except JobFailed as error:
+                self.remove(root)
+                if error.errno not in _FULL or not self._store.make_room():
+                    raise extraction_error(error) from error
 
     def _write_image(self, work: Path, rows: _Rows) -> int | None:
         """Write an image of the entries to `work`, and return its bytes; None when it would need too many blobs, or
@@ -361,7 +366,7 @@ def _content(path: Path) -> str:
 
 def extraction_error(error: JobFailed) -> BuildError:
     """Return the error for a layer that cannot be extracted."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return StoreError(
             "The disk is full: a layer could not be extracted.",
             hint="Free some space, for instance with `%build prune`.",
