@@ -54,8 +54,8 @@ def _run(facts: Facts) -> Iterator[Finding]:
         yield Finding("Layers", State.FAIR, "are copied for each RUN, because proot cannot protect them from writes.")
     elif selected and selected.number > 3:
         text = "are linked: a process sees the layer's file until it writes, and then gets a copy"
-        slow = facts.store.kind == "overlay" and sandbox.abilities.get("mounts") == ""
-        text += "; on a volume they would be stacked, which is faster" if slow else ""
+        slow = sandbox.abilities.get("mounts") == "" and not sandbox.rungs[0].holds
+        text += "; on a volume or a local disk they would be stacked, which is faster" if slow else ""
         yield Finding("Layers", State.FAIR if slow else State.GOOD, f"{text}.", (Want.VOLUME,) * slow)
     elif not sandbox.overlay:
         text = (

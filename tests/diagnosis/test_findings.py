@@ -83,6 +83,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ({"sandbox": TRACED, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.GOOD, "and then gets a copy."),
         ({"sandbox": OWN_LAYER}, "RUN", State.GOOD, "has no loopback; with the store on a volume"),
         ({"sandbox": OWN_LAYER, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.FAIR, "which is faster"),
+        ({"sandbox": OWN_LAYER, "store": StoreFacts("/s", kind="nfs4")}, "Layers", State.FAIR, "or a local disk"),
         ({"store": StoreFacts(problem="It is full.")}, "Store", State.BAD, "It is full."),
         ({"store": StoreFacts("/s", noexec=True), "sandbox": NONE}, "Store", State.FAIR, "noexec"),
         ({"store": StoreFacts("/s", noexec=True)}, "Store", State.GOOD, "/s on an unknown file system."),

@@ -11,7 +11,7 @@ import pytest
 
 from pybuild_magic.builders.embedded.sandbox import Sandbox, tracer
 from pybuild_magic.images.load import load_image
-from pybuild_magic.store import Store
+from pybuild_magic.store import Store, import_tar
 from tests.places.image import debian_base
 from tests.services import require, tool
 from tests.services.common import need_root
@@ -62,10 +62,11 @@ def expected(debian: tuple[Store, tuple[str, ...]]) -> tuple[str, dict[str, obje
 
 
 def work_on(rung: int, debian: tuple[Store, tuple[str, ...]]) -> tuple[str, dict[str, object]]:
-    """What the work prints at its end on a rung, and the layer that it leaves."""
+    """What the work prints at its end on a rung (0: the best), and the layer that it leaves."""
     store, snapshot = debian
     with Sandbox(store, rung=rung) as sandbox:
         store.remove_tree = sandbox.remove
+        assert sandbox.rung is not None and sandbox.rung.number == (rung or 4)
         box = Box(sandbox, store.layer(snapshot[0]))
         ran = box.run(WORK, keep=True, snapshot=snapshot)
         assert ran.code == 0, ran.stdout + ran.stderr
@@ -90,7 +91,33 @@ def work_on(rung: int, debian: tuple[Store, tuple[str, ...]]) -> tuple[str, dict
 def test_packages_users_and_rights_are_the_same_on_every_rung(
     debian: tuple[Store, tuple[str, ...]], expected: tuple[str, dict[str, object]], rung: int
 ) -> None:
-    printed, entries = work_on(rung, debian)
+    compare(work_on(rung, debian), expected)
+
+
+def test_a_run_is_traced_where_the_store_is_on_fuse(
+    debian: tuple[Store, tuple[str, ...]], expected: tuple[str, dict[str, object]], tmp_path: Path
+) -> None:
+    """As in a home on a network: overlayfs keeps no changes there, and every RUN would copy all files."""
+    require(lambda: tool("bindfs"))
+    if not Path("/dev/fuse").exists():
+        pytest.skip("this kernel has no FUSE")
+    old, snapshot = debian
+    source, place = tmp_path / "source", tmp_path / "place"
+    for path in (source, place):
+        path.mkdir()
+    subprocess.run(["bindfs", "-o", "attr_timeout=0", source, place], check=True)
+    try:
+        with Store(place) as store, store.lease():
+            for diff_id in snapshot:
+                with old.blobs.open(diff_id) as tar:
+                    import_tar(store, tar)
+            compare(work_on(0, (store, snapshot)), expected)
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def compare(done: tuple[str, dict[str, object]], expected: tuple[str, dict[str, object]]) -> None:
+    printed, entries = done
     assert printed == expected[0]
     assert {path: entry for path, entry in entries.items() if expected[1].get(path) != entry} == {}
     assert expected[1].keys() - entries.keys() == set()

@@ -15,6 +15,7 @@ from . import chromium
 from .common import ServiceMissingError, find
 
 PACKAGES = {
+    "bindfs": "bindfs",
     "busybox": "busybox-static",
     "db5.3_load": "db5.3-util",
     "debootstrap": "debootstrap",

@@ -46,10 +46,12 @@ def _write_image(work: Path) -> None:
         write_image(file, [row], [("content", BLOCK_SIZE)])
 
 
-def may_trace(root: Path) -> bool:
-    """Return whether a tracer may replace overlayfs: only inside of a container, and unless copies were requested.
+def why_unstacked(root: Path) -> str:
+    """Return why overlayfs cannot keep changes in a store at `root`, once it was found not to.
 
-    It links the files that a process looks at and copies those that it changes; otherwise all files are copied for each
-    RUN.
+    That is so on network file systems, on FUSE and in a container's own layer, and before Linux 5.11 for ordinary
+    users. A tracer links the files that a process looks at and copies those that it changes; without one, all files are
+    copied for each RUN.
     """
-    return os.environ.get("PYBUILD_OVERLAY") != "0" and file_system(root).kind == "overlay"
+    kind = file_system(root).kind
+    return OWN_LAYER if kind == "overlay" else f"overlayfs cannot keep changes on the store's file system ({kind})"

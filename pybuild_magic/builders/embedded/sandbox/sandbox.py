@@ -23,7 +23,7 @@ from .cacheowners import CacheOwners
 from .cgroups import Cgroups, Guard, limited, version
 from .client import Helper
 from .given import has_home, is_text
-from .layering import NOEXEC, OWN_LAYER, find_layering, may_trace
+from .layering import NOEXEC, find_layering, why_unstacked
 from .leftovers import Leftovers
 from .limits import NO_LIMITS, NONE_REACHED, Limits, rlimits
 from .process import Hold, Output, Result, close_all, run_job
@@ -370,8 +370,8 @@ class Sandbox:
                 if self._probed is None:
                     self._helper.start()
                     overlay, self.rootfs.images = find_layering(self._helper, self.rootfs)
-                    if not (overlay or self._helper.traced) and may_trace(self.store.root):
-                        self._helper.trace(OWN_LAYER)
+                    if not (overlay or self._helper.traced or os.environ.get("PYBUILD_OVERLAY") == "0"):
+                        self._helper.trace(why_unstacked(self.store.root))
                         self._helper.start()
                     if self._helper.place.noexec and not overlay:
                         raise self._helper.refuse()

@@ -20,7 +20,7 @@ def why(place: Place) -> str:
 
 def lacks(place: Place) -> str:
     """Return the features that need namespaces."""
-    slower = "; with the store on a volume it is faster" if place.unstacked else ""
+    slower = "; with the store on a volume or a local disk it is faster" if place.unstacked else ""
     lossy = f"; {place.lossy}" if place.lossy else ""
     return (
         "traced, and isolated only by the place around it: the network, process IDs and the sizes of tmpfs mounts and "
