@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ..request.options import BuildOptions
 from ..request.parse import parse_options
 from ..request.values import is_remote
 from ..store.decompress import MAGIC_SIZE, compression_of
+from ..temporary import temporary_directory
 from .run import Progress, run
 
 DEFAULTS = (
@@ -162,7 +162,7 @@ class _Reader:
         self._cancel = cancel
 
     def read(self, context: str, dockerfile: str) -> dict[str, bytes]:
-        with tempfile.TemporaryDirectory(prefix="pybuild-bake-") as place:
+        with temporary_directory("pybuild-bake-") as place:
             words = [*self._flags, f"--output=type=local,dest={place}", "--provenance=false", context]
             options = parse_options(words, dockerfile=dockerfile)
             run(options, self._watch(options, self._cancel), self._cancel)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -27,6 +26,7 @@ from ..request.parts import default_outputs
 from ..result import BuildResult
 from ..status.messages import SolveStatus, StatusSink, Vertex
 from ..status.trace import Trace
+from ..temporary import temporary_directory
 from .bake import BakePlan, options_of
 from .run import Progress, run, show
 
@@ -65,7 +65,7 @@ class _Oven:
         waiting = self._plan.order()
         running: dict[Future[BuildResult], str] = {}
         with (
-            tempfile.TemporaryDirectory(prefix="pybuild-bake-") as scratch,
+            temporary_directory("pybuild-bake-") as scratch,
             self._cancel.on_cancel(self._stop.cancel),
             ThreadPoolExecutor(_MOST, thread_name_prefix="pybuild-bake") as pool,
         ):

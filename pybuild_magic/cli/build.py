@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from ..request.flags import Flag, ParsedFlags
 from ..request.options import BuildOptions
 from ..request.parse import options_from
 from ..request.table import OPTIONS
+from ..temporary import temporary_directory
 from ..untrusted.printable import visible
 from .messages import tell
 
@@ -59,7 +59,7 @@ def build(flags: ParsedFlags) -> int:
         # files.
         dockerfile = sys.stdin.read()
         flags = msgspec.structs.replace(flags, values={k: v for k, v in flags.values.items() if k != "file"})
-    with tempfile.TemporaryDirectory(prefix="pybuild-") as place:
+    with temporary_directory() as place:
         archive = Path(place, "archive")
         outputs = flags.values.get("output", [])
         flags.values["output"] = [_to_file(value, archive) for value in outputs]

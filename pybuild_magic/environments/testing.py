@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..errors import UnsupportedError, UsageError, unwritable
 from ..kernels.spec import InstalledKernel, install
 from ..portable import kind_of, user_path
 from ..run import RunOptions, find_image
+from ..temporary import temporary_directory
 from .imports import notebook_of
 from .options import TestOptions
 
@@ -142,7 +142,7 @@ def verify_notebooks(
         _check_patterns(options.sanitize_with)
     documents = {name: _document(user_path(name)) for pattern in notebooks for name in _matching(str(pattern))}
     reference = image if isinstance(image, str) else _name_of(image)
-    with tempfile.TemporaryDirectory(prefix="pybuild-test-") as folder:
+    with temporary_directory("pybuild-test-") as folder:
         root = Path(folder)
         root.chmod(0o755)
         kernels = install(reference, _by_its_user(reference, options.run), "in-image", prefix=str(root / "prefix"))

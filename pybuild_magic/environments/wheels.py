@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
 from ..errors import ContextError, UnsupportedError
+from ..temporary import temporary_directory
 
 EPOCH = 315_532_800
 """Seconds since 1970 of the start of 1980, the earliest time that a zip archive can have."""
@@ -24,7 +24,7 @@ def wheel_of(project: Path) -> tuple[str, bytes]:
 
     Raises ContextError when it cannot be built, UnsupportedError where there is neither pip nor uv.
     """
-    with tempfile.TemporaryDirectory(prefix="pybuild-wheel-") as folder:
+    with temporary_directory("pybuild-wheel-") as folder:
         target = Path(folder, "wheels")
         source = _copy(project, Path(folder, "project")) if project.is_dir() else project
         done = subprocess.run(

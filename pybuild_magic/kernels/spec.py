@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..oci import reference
 from ..portable import user_path
 from ..run import RunOptions, find_image
 from ..run.options import options_of
+from ..temporary import temporary_directory
 from .find import ImageKernel, choose_kernel, home_of, image_kernels
 from .launch import OURS, KernelRequest, Program, read_request
 
@@ -198,7 +198,7 @@ def _write(
             OURS: msgspec.to_builtins(request),
         },
     }
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         folder = Path(directory)
         (folder / "kernel.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         for picture, data in kernel.pictures.items():

@@ -9,12 +9,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from urllib.parse import unquote
 
 import msgspec
 
 from ..errors import UnsupportedError, UsageError
+from ..temporary import temporary_file
 from ..untrusted.foreign import split_url
 from .wire import SocketWire
 
@@ -71,7 +71,7 @@ class CommandWire(SocketWire):
                 "On Windows no builder can be reached through a command.",
                 hint="Use tcp://, or work in WSL.",
             )
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the connection has failed, closed at its end
+        self._errors = temporary_file()  # read when the connection has failed, closed at its end
         self.complaint = ""
         """The last line of the command's standard error, set by `close` if the command failed."""
         ours, theirs = socket.socketpair()

@@ -6,7 +6,6 @@ import io
 import os
 import select
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..cancel import checkpoint
 from ..errors import SourceError
+from ..temporary import temporary_file
 from .decompress import ARCHIVES, MAGIC_SIZE, compression_of, decompress
 from .entry import Span
 from .files import SpanReader
@@ -113,7 +113,7 @@ def _is_plain(raw: BinaryIO) -> bool:
 
 def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
     """Return a temporary file with the unpacked content of `raw`."""
-    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
+    spool = cast("BinaryIO", temporary_file())
     try:
         with about(name):
             packed = CheckedStream(raw)
