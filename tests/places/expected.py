@@ -24,6 +24,18 @@ EXPECTED: tuple[Expected, ...] = (
         frozenset(TASKS) - _WITHOUT_RUN,
         "the file system of the store allows no programs; `%build doctor` says how it would",
     ),
+    Expected(
+        frozenset({"pure"}),
+        frozenset({"users", "sudo", "apt", "home"}),
+        "proot forgets owners and capabilities, and refuses nobody a file",
+    ),
+    Expected(frozenset({"pure"}), frozenset({"mounts", "run"}), "proot makes nothing read-only"),
+    Expected(frozenset({"pure"}), frozenset({"background"}), "proot lets no other process in"),
+    Expected(
+        frozenset({"pure"}),
+        frozenset({"kernel"}),
+        "a kernel is killed before it has deleted its copy of the image, which goes with the next collection",
+    ),
 )
 
 

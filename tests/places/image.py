@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -22,8 +23,10 @@ from tests.services.common import cache_dir, lock, run
 
 ROOT = Path(__file__).parents[2]
 DEBIAN, TOOLS, PRODUCT = "places-debian", "places-tools", "places-product"
-VARIANTS = ("base", "subuid", "filecaps")
-"""The product's images: without subordinate ids; with a set-user-ID newuidmap; with one that has file capabilities."""
+VARIANTS = ("base", "subuid", "filecaps", "pure")
+"""The product's images: without subordinate ids; with a set-user-ID newuidmap; with one that has file capabilities; of
+the wheel that has no tracer, with proot.
+"""
 _NETWORK = ("--network=host", "--allow=network.host")
 _PACKAGES = ("ca-certificates", "python3", "python3-venv", "python3-pip", "sudo")
 _VERSION = "1"
@@ -60,6 +63,11 @@ RUN pip install --break-system-packages --no-deps --no-index /tmp/*.whl && rm /t
 
 FROM base AS subuid
 RUN for file in subuid subgid; do echo jovyan:100000:65536 > /etc/$file; done
+
+FROM base AS pure
+RUN --network=host apt-get update && apt-get install -y proot && rm -rf /var/lib/apt/lists/*
+COPY pure/*.whl /tmp/
+RUN pip install --break-system-packages --no-deps --no-index --force-reinstall /tmp/*.whl && rm /tmp/*
 
 FROM subuid AS filecaps
 RUN chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap \\
@@ -108,8 +116,8 @@ def tools_base(engine: Engine) -> Path:
     return path
 
 
-def wheel() -> Path:
-    """The product's wheel, made of this work tree as it is now."""
+def wheel(machine: str = "") -> Path:
+    """The product's wheel, made of this work tree as it is now, for this machine; that without a program for `none`."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _SOURCES for path in ROOT.glob(pattern) if path.is_file()}):
         name = path.relative_to(ROOT).as_posix()
@@ -117,13 +125,14 @@ def wheel() -> Path:
             content = path.read_bytes()
             digest.update(f"{name} {len(content)}\n".encode() + content)
     folder = cache_dir() / "places-wheels"
-    place = folder / digest.hexdigest()[:16]
+    place = folder / f"{digest.hexdigest()[:16]}{machine}"
     with lock("places-wheel"):
         if not place.exists():
             part = place.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", part, ROOT], timeout=600)
-            for old in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-4]:
+            command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", part, ROOT]
+            run(command, env={**os.environ, "PYBUILD_TRACER": machine}, timeout=600)
+            for old in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-6]:
                 shutil.rmtree(old)
             part.rename(place)
     return next(place.glob("*.whl"))
@@ -141,6 +150,9 @@ def product_image(engine: Engine, variant: str) -> str:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         Path(scratch, "requirements.txt").write_text("\n".join(project["dependencies"]) + "\n")
         shutil.copy(made, scratch)
+        if variant == "pure":
+            Path(scratch, "pure").mkdir()
+            shutil.copy(wheel("none"), Path(scratch, "pure"))
         flags = (*_NETWORK, "--provenance=false", f"--target={variant}", "--load")
         engine.buildx_build(scratch, *flags, f"--tag={name}", dockerfile=_PRODUCT, timeout=600)
     return name

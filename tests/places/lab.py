@@ -27,6 +27,9 @@ SECONDS = 400
 _DOCTOR = 4.0
 """Seconds that %build doctor may take: it promises one, on a machine that does nothing else."""
 
+_CANCEL = 5.0
+"""The same of a cancellation."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,14 +67,14 @@ class Lab:
         except (IndexError, ValueError):
             last = tail(done.stderr, 1) or f"exit code {done.returncode}"
             return Outcome(f"the task ended without an answer: {last}", 0, {"stderr": done.stderr})
-        fault = judge(task, answer)
+        fault = judge(task, answer, 4 * _CANCEL if self.place.copies else _CANCEL)
         if not fault and task.kind == "doctor" and answer["rung"] != self.place.rung:
             fault = f"rung {answer['rung']} is taken, not {self.place.rung}"
         return Outcome(fault, answer["seconds"], answer)
 
 
-def judge(task: Task, answer: dict[str, Any]) -> str:
-    """What is wrong with an answer; "" when nothing is."""
+def judge(task: Task, answer: dict[str, Any], patience: float = _CANCEL) -> str:
+    """What is wrong with an answer; "" when nothing is. A cancellation may take `patience` seconds."""
     if task.kind == "fail":
         if answer.get("code") == 3 and "exit code: 3" in answer["error"]:
             return ""
@@ -96,7 +99,7 @@ def judge(task: Task, answer: dict[str, Any]) -> str:
         return "the process was never seen"
     if left := answer.get("left"):
         return f"left behind: {'; '.join(left)}"
-    if task.kind == "cancel" and answer["seconds"] > 5:
+    if task.kind == "cancel" and answer["seconds"] > patience:
         return f"the cancellation took {answer['seconds']:.1f} s"
     made: dict[str, list[str | None]] = answer["made"]
     for path in sorted({*made, *task.makes}):

@@ -23,6 +23,8 @@ class Place:
     often: bool = False
     """Whether CI does all tasks here but the slow ones, and not the quick ones alone: no namespaces, as root and not,
     no_new_privileges, an id without an entry, masks, and no RUN at all."""
+    copies: bool = False
+    """Whether each RUN has a copy of all files, the deletion of which takes seconds on a loaded machine."""
     stands: bool = False
     """Whether the slow tasks run here: one such place a rung is enough."""
 
@@ -40,6 +42,7 @@ PLACES = {
     for place in (
         Place("default-root", "Docker's defaults, root", 4, often=True, stands=True),
         Place("default-user", "Docker's defaults, uid 1000", 5, _USER, often=True),
+        Place("pure", "Docker's defaults, uid 1000, with the pure wheel and proot", 5, _USER, "pure", copies=True),
         Place(
             "kubernetes-root",
             "seccomp unconfined (Kubernetes' default), root",

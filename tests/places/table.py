@@ -45,7 +45,8 @@ def _missing(place: Place) -> str:
     missing = {task.about: why for task in TASKS.values() if (why := reason(place, task))}
     if not place.rung:
         return f"without `RUN`: {'; '.join(dict.fromkeys(missing.values()))}"
-    return f"not yet: {'; '.join(f'{about}: {why}' for about, why in missing.items())}" if missing else "yes"
+    reasons = {why: "; ".join(about for about, other in missing.items() if other == why) for why in missing.values()}
+    return f"partly: {'; '.join(f'{why} ({tasks})' for why, tasks in reasons.items())}" if missing else "yes"
 
 
 def written() -> str:
