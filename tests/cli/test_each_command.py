@@ -47,6 +47,7 @@ LINES: dict[str, tuple[int, str]] = {
     "load each.tar": (0, "Loaded"),
     "convert each oci:layout": (0, "layout"),
     "imagetools inspect Upper": (1, "is not an image name"),
+    "commit nosuch": (1, "There is no stopped run nosuch"),
     "rm nosuch": (1, "nosuch"),
     "volume create each": (0, "each"),
     "volume ls": (0, "each"),
