@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,14 @@ from pathlib import Path
 from tests.services import baseimages
 
 from .scenarios import Scenario
+
+_ATTEMPTS = 5
+_BUSY = "sealing memfd copy: Device or resource busy"
+"""What buildah says now and then before a RUN, when it starts itself again from a copy in memory."""
+
+
+class _BusyError(Exception):
+    pass
 
 
 class Buildah:
@@ -52,7 +61,10 @@ class Buildah:
             file.write(dockerfile)
             file.flush()
             options = ("--isolation", "chroot", "--layers", "--pull-never", "-q", *cold)
-            return self._run("build", *options, "-f", file.name, *flags, str(contexts[0]))
+            for _ in range(_ATTEMPTS):
+                with contextlib.suppress(_BusyError):
+                    return self._run("build", *options, "-f", file.name, *flags, str(contexts[0]))
+            raise RuntimeError(f"buildah could not seal a copy of itself {_ATTEMPTS} times.")
 
     def peak(self) -> int:
         peak, self._peak = self._peak, 0
@@ -68,7 +80,8 @@ class Buildah:
             seconds = time.monotonic() - began
             if status:
                 said.seek(0)
-                raise RuntimeError(said.read().decode(errors="replace")[-2000:])
+                text = said.read().decode(errors="replace")[-2000:]
+                raise _BusyError if _BUSY in text else RuntimeError(text)
             self._peak = max(self._peak, usage.ru_maxrss << 10)
             return seconds
 
