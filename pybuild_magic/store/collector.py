@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 from collections import Counter
@@ -16,7 +15,7 @@ import msgspec
 from ..errors import BuildError
 from .blobfiles import disk_errors
 from .collect import collect_garbage
-from .limit import Limit, limit_of
+from .limit import Limit, is_short, limit_of
 from .locks import lock_file
 from .packed import drop_packed, drop_tar
 from .policy import COMPRESSED, DIRECTORY, EASY_MOST, MOUNT, TAR, CollectionPlan, Step, plan, spare
@@ -102,7 +101,7 @@ class Collector:
         if setting is None or thread is None or not thread.is_alive() or self._store.leases.any_held():
             return
         with suppress(OSError):
-            if shutil.disk_usage(self._store.root).free < limit_of(self._store.root, setting).size:
+            if is_short(self._store.root, limit_of(self._store.root, setting).size):
                 self.finish()
 
     def make_room(self) -> bool:

@@ -50,6 +50,14 @@ def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
     return min(limits, key=lambda limit: limit.size)
 
 
+def is_short(root: Path, limit: int) -> bool:
+    """Return whether the file system of `root` has less room than `limit`; False where the system does not tell."""
+    if not hasattr(os, "statvfs"):
+        return False
+    status = os.statvfs(root)
+    return status.f_frsize * status.f_bavail < limit
+
+
 def quota_of(root: Path) -> int:
     """Return the bytes that the file system of `root` allows this user or group; 0 without a quota.
 
