@@ -7,13 +7,14 @@ Compression is parallel within a layer and gives the same bytes on every machine
 from __future__ import annotations
 
 import os
+import queue
 import struct
 import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from typing import Any, BinaryIO, cast
 
@@ -33,6 +34,9 @@ MADE = "pybuild/packed"
 _CHUNK = 1 << 20
 """Bytes of a tar that each thread compresses at a time; part of the output's definition, so it never changes."""
 _WINDOW = 32 << 10
+_AHEAD = 4
+"""The most blocks that are compressed before the ones before them are written."""
+_TICK = 0.1
 _LARGE = 64 << 20
 """The size of a tar from which it is only compressed when somebody needs it."""
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -242,7 +246,12 @@ def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
 
 
 def _zstd(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
-    """Yield blocks of a zstd frame, each with its number of tar bytes.
+    """Yield blocks of a zstd frame, each with its number of tar bytes, and empty ones meanwhile."""
+    return _beside(_zstd_frame(data, level))
+
+
+def _zstd_frame(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
+    """Yield the blocks. At high levels, the last call compresses up to 512 MB, and nothing stops it.
 
     zstd's output depends on whether threads are used, but not on their number: they always are here.
     """
@@ -256,3 +265,44 @@ def _zstd(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
         chunk = data[start : start + _CHUNK]
         yield stream.compress(chunk), len(chunk)
     yield stream.flush(), 0
+
+
+def _beside(blocks: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """Yield what `blocks` yields in a thread of its own, and empty blocks while it takes its time.
+
+    So the caller can give up at any moment; the thread then ends with the call that it is in.
+    """
+    made: queue.Queue[tuple[bytes, int] | BaseException | None] = queue.Queue(_AHEAD)
+    given_up = threading.Event()
+
+    def put(item: tuple[bytes, int] | BaseException | None) -> None:
+        while not given_up.is_set():
+            with suppress(queue.Full):
+                made.put(item, timeout=_TICK)
+                return
+
+    def make() -> None:
+        try:
+            for block in blocks:
+                put(block)
+                if given_up.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    threading.Thread(target=make, name="pack-zstd", daemon=True).start()
+    try:
+        while True:
+            try:
+                item = made.get(timeout=_TICK)
+            except queue.Empty:
+                yield b"", 0
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        given_up.set()
