@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import marshal
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic.builders.embedded.sandbox import Sandbox, layering
 from pybuild_magic.builders.embedded.sandbox.helper import linux, mounts
 from pybuild_magic.errors import StoreError
-from pybuild_magic.store import DIR, HARDLINK, SYMLINK, Entry, opaque, whiteout
+from pybuild_magic.store import DIR, HARDLINK, SYMLINK, Entry, Store, opaque, whiteout
 
 from .conftest import HAS_IMAGES, TIME, Box, directory, file
 
@@ -114,3 +116,14 @@ def test_layers_without_contents_can_be_stacked(layered: Box) -> None:
     layer = layered.layer(directory("only"))
     ran = layered.run("ls -d /only && touch /only/x", snapshot=(*layered.snapshot, layer.diff_id))
     assert (ran.code, ran.stdout) == (0, "/only\n")
+
+
+@pytest.mark.skipif(not HAS_IMAGES, reason="Linux mounts images of layers from files since 6.12, for root")
+def test_layers_are_stacked_where_an_image_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(work: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work))
+
+    monkeypatch.setattr(layering, "_write_image", full)
+    with Store(tmp_path) as store, Sandbox(store) as sandbox:
+        assert (sandbox.overlay, sandbox.rootfs.images) == (True, False)
+        assert sandbox.rung is not None and not sandbox.rung.way.TRACED

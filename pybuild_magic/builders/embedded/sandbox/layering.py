@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ....portable import file_system
@@ -27,9 +28,10 @@ def find_layering(helper: Helper, rootfs: Rootfs) -> tuple[bool, bool]:
     work = rootfs.workdir()
     try:
         if not (helper.userns or os.environ.get("PYBUILD_EROFS") == "0"):
-            _write_image(work)
+            with suppress(OSError):  # on a full disk, overlayfs is found all the same
+                _write_image(work)
         helper.call("probe", str(work), listener=lambda message, _: found.append(message[0]))
-    except (JobFailed, OSError):
+    except JobFailed:
         pass  # what was found before holds
     finally:
         rootfs.remove(work)
