@@ -31,39 +31,26 @@ _BLOCK = 1 << 20
 
 def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cancel | None, *, overlay: bool) -> Layer:
     """Return the layer; `overlay` says how the root was assembled. Raises StoreError, Interrupted."""
-    mountpoints = {path.lstrip("/") for path in outcome.created}
-    own = _unchanged if helper.owned else _owners(store, outcome, mountpoints)
+    own = _owners(store, helper, outcome, outcome.created)
     return _write(store, helper, _job(helper, outcome, overlay=overlay), own, cancel or Cancel())
 
 
 def write_mount(store: Store, helper: Helper, mount: MountChanges, cancel: Cancel | None) -> Layer:
     """Return the layer of the changes in a mount. Raises StoreError, Interrupted."""
-    own = _unchanged if helper.owned else _owners(store, mount, set())
+    own = _owners(store, helper, mount)
     return _write(store, helper, _mount_job(mount), own, cancel or Cancel())
 
 
 def list_changes(store: Store, helper: Helper, outcome: RunOutcome, *, overlay: bool) -> list[Entry]:
     """Return the entries of the layer that `write_layer` would write. Raises StoreError."""
-    mountpoints = {path.lstrip("/") for path in outcome.created}
-    own = _unchanged if helper.owned else _owners(store, outcome, mountpoints)
+    own = _owners(store, helper, outcome, outcome.created)
     with _readable():
         return _entries(_reader(helper, _job(helper, outcome, overlay=overlay), Cancel()), own)
 
 
 def write_listed(store: Store, helper: Helper, entries: Sequence[Entry], root: Path, cancel: Cancel | None) -> Layer:
     """Return the layer of entries that `list_changes` returned; their files are below `root` now."""
-    job: ChangesJob = {
-        "lower": [],
-        "upper": str(root),
-        "root": "",
-        "record": "",
-        "blobs": [],
-        "stubs": [],
-        "owners": "",
-        "before": "",
-        "told": "",
-        "contents": True,
-    }
+    job: ChangesJob = {**_no_job(), "upper": str(root)}
     cancel = cancel or Cancel()
     with _readable():
         return _write_once(store, _reader(helper, job, cancel), entries, cancel)
@@ -99,20 +86,32 @@ def _entries(changes: _Reader, own: Callable[[Entry], Entry]) -> list[Entry]:
     return entries
 
 
+def _no_job() -> ChangesJob:
+    return {
+        "lower": [],
+        "upper": "",
+        "root": "",
+        "record": "",
+        "blobs": [],
+        "stubs": [],
+        "owners": "",
+        "before": "",
+        "told": "",
+        "contents": True,
+    }
+
+
 def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
     work = outcome.work
     recorded = not overlay and (helper.copied or not helper.traced)
     job: ChangesJob = {
+        **_no_job(),
         "lower": list(outcome.lower),
         "upper": str(work / "fs") if overlay else "",
         "root": "" if overlay else str(work / "fs"),
         "record": str(work / "record") if recorded else "",
         "blobs": (work / "blobs").read_text().splitlines() if recorded else [],
         "stubs": list(outcome.stubs),
-        "owners": "",
-        "before": "",
-        "told": "",
-        "contents": True,
     }
     if helper.program and helper.rung is not None:
         helper.rung.way.compare(job, str(work))
@@ -122,16 +121,14 @@ def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
 def _mount_job(mount: MountChanges) -> ChangesJob:
     work, overlay = mount.work, mount.is_overlay
     return {
+        **_no_job(),
         "lower": list(mount.lower),
         "upper": str(work / "fs") if overlay else "",
         "root": "" if overlay else str(work / "fs"),
         "record": "" if overlay else str(work / "record"),
         "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
-        "stubs": [],
         "owners": mount.table,
         "before": str(work / "owners") if mount.table else "",
-        "told": "",
-        "contents": True,
     }
 
 
@@ -195,12 +192,14 @@ def _digest(fd: int, cancel: Cancel) -> bytes:
     return hasher.digest()
 
 
-def _owners(store: Store, changes: Changes, mountpoints: set[str]) -> Callable[[Entry], Entry]:
+def _owners(store: Store, helper: Helper, changes: Changes, created: Sequence[str] = ()) -> Callable[[Entry], Entry]:
     """Return the owners where there is a single id: existing files keep their owner, new ones get that of the process.
 
-    Files made by the sandbox itself belong to root.
+    Files that the sandbox has `created` belong to root.
     """
-    tree = store.tree(changes.snapshot)
+    if helper.owned:
+        return _unchanged
+    tree, mountpoints = store.tree(changes.snapshot), {path.lstrip("/") for path in created}
 
     def own(entry: Entry) -> Entry:
         if entry.is_whiteout:
