@@ -221,10 +221,14 @@ class ExportError(BuildError):
     kind = "export error"
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a disk, or of a quota, without room."""
+
+
 def unwritable(what: object, error: OSError) -> ExportError:
     """Return the error that a file or directory `what` cannot be written."""
     hint = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         hint = "Free some space, or write to another disk."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "Write to a directory that is yours."

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from ..cancel import checkpoint
-from ..errors import StoreError
+from ..errors import FULL, StoreError
 from ..oci.digest import Hash, is_digest
 from ..portable import CAN_RENAME_OPEN_FILES
 from .database import Database
@@ -26,7 +26,6 @@ from .uses import Uses
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _READ_SIZE = 1 << 20
 _ZEROS = bytes(1 << 20)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DigestMismatch(StoreError):  # noqa: N818 - named for what happened, like Interrupted
@@ -47,7 +46,7 @@ def disk_errors(home: Path, doing: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (*_FULL, errno.EFBIG):
+        if error.errno in (*FULL, errno.EFBIG):
             raise StoreError(
                 f"No space is left for the store at {home} while {doing} ({error.strerror}).",
                 hint="Free some space, run `%build prune`, or set PYBUILD_HOME to a larger disk.",
@@ -102,7 +101,7 @@ class Ingest:
             try:
                 view = view[os.write(self._fd, view) :]
             except OSError as error:
-                if error.errno in _FULL and self._files.make_room():
+                if error.errno in FULL and self._files.make_room():
                     continue
                 with disk_errors(self._root, "writing a blob"):
                     raise

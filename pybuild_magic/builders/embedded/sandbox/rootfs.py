@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cancel import Cancel
-from ....errors import BuildError, StoreError
+from ....errors import FULL, BuildError, StoreError
 from ....removal import remove_tree
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, opaque, whiteout
 from ....store.entry import OPAQUE_WHITEOUT
@@ -32,7 +32,6 @@ MAX_IMAGES = 128
 MAX_TARS = 8
 """The most tars that a directory may need for contents that are written later: the tracer has each open."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Row = tuple[Any, ...]
 
@@ -189,7 +188,7 @@ class Rootfs:
                 return
             except JobFailed as error:
                 self.remove(root)
-                if error.errno not in _FULL or not self._store.make_room():
+                if error.errno not in FULL or not self._store.make_room():
                     raise extraction_error(error) from error
 
     def _write_image(self, work: Path, rows: _Rows) -> int | None:
@@ -366,7 +365,7 @@ def _content(path: Path) -> str:
 
 def extraction_error(error: JobFailed) -> BuildError:
     """Return the error for a layer that cannot be extracted."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StoreError(
             "The disk is full: a layer could not be extracted.",
             hint="Free some space, for instance with `%build prune`.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import socket
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ....cancel import Cancel
-from ....errors import BuildError, StoreError, UnsupportedError, UsageError
+from ....errors import FULL, BuildError, StoreError, UnsupportedError, UsageError
 from ....llb.ops import NO_OUTPUT
 from ....portable import file_system
 from ....store import Layer, StoppedRun, Store
@@ -427,7 +426,7 @@ def _rung_wanted() -> int:
 
 def _setup_error(failure: tuple[int, str]) -> BuildError:
     number, text = failure
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if number in FULL:
         return StoreError("The disk is full.", hint="Free some space, for instance with `%build prune`.")
     return SetupError(f"The sandbox failed: {text}.", hint="See `%build doctor` for what this machine allows.")
 
