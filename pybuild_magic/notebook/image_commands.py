@@ -74,8 +74,9 @@ def remove(flags: ParsedFlags) -> Document:
     from ..store.stopped import SHORT
 
     store = embedded_builder().store
-    stopped = [run for word in flags.arguments if (run := store.stopped.get(word))]
-    names = [stored_name(store, word) for word in flags.arguments if not store.stopped.get(word)]
+    found = [(word, store.stopped.get(word)) for word in flags.arguments]
+    stopped = [run for _, run in found if run]
+    names = [stored_name(store, word) for word, run in found if not run]
     freed = sum(run.size for run in stopped)
     for run in stopped:
         store.stopped.remove(run)

@@ -35,7 +35,8 @@ class _Lane:
         """Wait until everything is done, and end the thread."""
         with self._lock:
             thread, self._thread = self._thread, None
-            self._todo.put(None)
+            if thread is not None:
+                self._todo.put(None)
         if thread is not None:
             thread.join()
 

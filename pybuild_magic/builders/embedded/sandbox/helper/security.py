@@ -219,6 +219,10 @@ def _make_program() -> bytes:
         ]
         program += [(_JUMP_EQUAL, 0, len(section), audit), *section]
     program.append((_RETURN, 0, 0, _ERRNO | _ENOSYS))
+    return _encoded(program)
+
+
+def _encoded(program: list[tuple[int, int, int, int]]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
@@ -235,7 +239,7 @@ def hide_new_calls() -> None:
         program += [(_JUMP_EQUAL, 0, len(section), audit), *section]
     program.append((_RETURN, 0, 0, _ALLOW))
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    linux.set_seccomp(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
+    linux.set_seccomp(_encoded(program))
 
 
 def seccomp_profile() -> dict[str, object]:
