@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from nbformat.reader import NotJSONError
 
 from .component import telling
 
@@ -46,8 +47,15 @@ class Lab:
         nbformat.write(notebook, self.root / name)
 
     def read(self, name: str) -> Any:
-        """The notebook as it was saved."""
-        return nbformat.read(self.root / name, as_version=4)
+        """The notebook as it was saved. The server empties the file before it writes into it."""
+        deadline = time.monotonic() + START
+        while True:
+            try:
+                return nbformat.read(self.root / name, as_version=4)
+            except NotJSONError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ ENV_FILES = {
     "separators": "X=a\u2028b\x0cc\x0bd\x1ce\n".encode(),
 }
 _ENV = "env | grep -v ^HOSTNAME | sort | od -c"
-_LOOK = "ls /m; touch /m/made; echo $?; rm -f /m/made; stat -c '%u %g %a' /m"
+_LOOK = "ls /m; touch /m/.made; echo $?; rm -f /m/.made; stat -c '%u %g %a' /m"
+"""What is made is hidden, for docker runs several cases in one directory at once."""
 _TMPFS = "grep ' /m ' /proc/mounts | tr ', ' '\\n' | grep -E '^(r[ow]|no|rel)'; stat -c '%u %g %a' /m"
 _TMPFS += "; df -k /m | awk '{print $2}'"
 _DNS = "grep -v '^#' /etc/resolv.conf | grep ."
@@ -124,7 +125,7 @@ FORMS: tuple[Case, ...] = (
     _sh("volume_file_below", "cat /q/w/e", "-v", f"{PLACE}/file:/q/w/e:ro"),
     _bare("volume_file_on_directory", "-v", f"{PLACE}/file:/data", IMAGE, "true"),
     _bare("volume_directory_on_file", "-v", f"{PLACE}/sub:/etc/passwd", IMAGE, "true"),
-    _sh("volume_in_volume", "ls /m /m/sub", "-v", f"{PLACE}:/m:ro", "-v", f"{PLACE}/sub:/m/sub"),
+    _sh("volume_in_volume", "ls -d /m/file /m/sub/*", "-v", f"{PLACE}:/m:ro", "-v", f"{PLACE}/sub:/m/sub"),
     _sh("volumes_at_one_path", "ls /m", "-v", f"{PLACE}:/m", "-v", f"{PLACE}/sub:/m"),
     _sh("volume_of_no_source", "ls /data; touch /data/x; echo $?", "-v", "/data"),
     _sh("volume_of_no_source_at_etc", "ls /etc | grep -v mtab; touch /etc/x; echo $?", "-v", "/etc"),
