@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import pytest
 
 from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
-from tests.services.baseimages import BaseImage
+from tests.conformance.case import Dir, File, Layout, write_layout
+from tests.services.baseimages import BaseImage, push
+from tests.services.registry import Registry
 
 from .lab import Home, close_builder
 
@@ -51,3 +55,18 @@ def home(store_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PYBUILD_HOME", str(root))
     yield Home(root)
     close_builder()
+
+
+@pytest.fixture
+def name() -> str:
+    """A repository of this test alone."""
+    return f"t/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def base(registry: Registry, tmp_path: Path, name: str) -> tuple[str, list[str]]:
+    """(reference, digests of the layers) of an image that the registry has and the store has not."""
+    layers = ({"etc": Dir(0o700), "etc/one": File(os.urandom(1000))}, {"two": File(os.urandom(1000))})
+    write_layout(tmp_path / "base", Layout(layers))
+    image = BaseImage("base", tmp_path / "base")
+    return push(image, registry.host, f"{name}/base:1"), [layer["digest"] for layer in image.manifest["layers"]]

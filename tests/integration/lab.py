@@ -24,6 +24,7 @@ from pybuild_magic.result import BuildResult
 from pybuild_magic.store import Store
 from pybuild_magic.store.collect import collect_garbage
 from pybuild_magic.store.fsck import fsck
+from tests.services.registry import Registry
 
 REPO = Path(__file__).parents[2]
 
@@ -254,3 +255,8 @@ def tmpfs(path: Path, size: str) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", path], check=True)
+
+
+def fetched(registry: Registry, since: int) -> list[str]:
+    """Blobs whose content was asked for, but for configs."""
+    return [r.path for r in registry.requests()[since:] if r.method == "GET" and "/blobs/sha256:" in r.path]

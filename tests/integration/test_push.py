@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import uuid
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,12 +12,11 @@ import pytest
 
 from pybuild_magic.errors import BuildError
 from pybuild_magic.store.fsck import fsck
-from tests.conformance.case import Dir, File, Layout, write_layout
 from tests.services.baseimages import BaseImage, push, skopeo
 from tests.services.buildkit import Engine
 from tests.services.registry import PASSWORD, USERNAME, Registry
 
-from .lab import FILES, SAYS, TWO_STAGES, Home
+from .lab import FILES, SAYS, TWO_STAGES, Home, fetched
 
 
 def log_in(host: str, password: str = PASSWORD) -> None:
@@ -32,12 +30,6 @@ def log_in(host: str, password: str = PASSWORD) -> None:
 def uploads(registry: Registry, since: int) -> list[str]:
     """Blobs that were sent: uploads that were completed with content, rather than mounted or found."""
     return [r.path for r in registry.requests()[since:] if r.method in ("PUT", "PATCH") and "/blobs/" in r.path]
-
-
-@pytest.fixture
-def name() -> str:
-    """A repository of this test alone."""
-    return f"t/{uuid.uuid4().hex}"
 
 
 def test_the_engine_and_skopeo_pull_what_was_pushed(home: Home, registry: Registry, engine: Engine, name: str) -> None:
@@ -154,20 +146,6 @@ def test_a_push_without_a_name_is_a_sentence(home: Home) -> None:
         home.build("FROM scratch\nCOPY <<E /f\nE\n", push=True)
 
 
-def fetched(registry: Registry, since: int) -> list[str]:
-    """Blobs whose content was asked for, but for configs."""
-    return [r.path for r in registry.requests()[since:] if r.method == "GET" and "/blobs/sha256:" in r.path]
-
-
-@pytest.fixture
-def base(registry: Registry, tmp_path: Path, name: str) -> tuple[str, list[str]]:
-    """(reference, digests of the layers) of an image that the registry has and the store has not."""
-    layers = ({"etc": Dir(0o700), "etc/one": File(os.urandom(1000))}, {"two": File(os.urandom(1000))})
-    write_layout(tmp_path / "base", Layout(layers))
-    image = BaseImage("base", tmp_path / "base")
-    return push(image, registry.host, f"{name}/base:1"), [layer["digest"] for layer in image.manifest["layers"]]
-
-
 LINKED = "FROM {}\nCOPY --link <<E /etc/more\nmore\nE\nENV A=b\n"
 
 
@@ -199,16 +177,6 @@ def test_a_copied_layer_on_a_base_of_the_registry_fetches_nothing_of_the_base(
         f'FROM {pushed}\nRUN --mount=from=busybox,target=/b ["/b/bin/busybox", "test", "-f", "/two"]\n', tags="more"
     )
     assert home.build(LINKED.format(ref), tags=whole, push=True).image_id == result.image_id
-
-
-def test_a_limit_that_cannot_be_had_is_told_before_the_base_is_fetched(
-    home: Home, registry: Registry, base: tuple[str, list[str]]
-) -> None:
-    ref, layers = base
-    before = len(registry.requests())
-    error = home.fails(f"FROM {ref}\nRUN true\n", resources=["cpuset-cpus=4096"])
-    assert "Linux refuses it for cpuset.cpus" in str(error) or "Limits need a cgroup" in str(error)
-    assert not [path for path in fetched(registry, before) if path.endswith(tuple(layers))]
 
 
 @pytest.mark.parametrize(

@@ -46,29 +46,40 @@ class ExecSpec:
     @contextmanager
     def opened(self) -> Generator[RunSpec]:
         """Yield the spec; cache mounts are held during the block."""
-        op, root = self._op, root_of(self._op)
+        op = self._op
         with ExitStack() as stack:
             numbers = sorted((n for n, m in enumerate(op.mounts) if m.dest != "/"), key=lambda n: op.mounts[n].dest)
             caches = self._caches([op.mounts[number] for number in numbers], stack)
-            mounts = tuple(entry for number in numbers if (entry := self._mount(number, caches)) is not None)
-            devices = self._devices()
-            yield RunSpec(
-                args=op.meta.args,
-                snapshot=self.input(root.input),
-                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env(), *devices.env),
-                cwd=op.meta.cwd,
-                user=op.meta.user,
-                mounts=(*mounts, *devices.mounts),
-                hooks=devices.hooks,
-                groups=devices.groups,
-                network=op.network,
-                hostname=op.meta.hostname,
-                extra_hosts=op.meta.extra_hosts,
-                ulimits=op.meta.ulimit,
-                shm_size=op.shm_size,
-                insecure=op.insecure,
-                readonly_root=root.readonly,
-            )
+            yield self._spec(numbers, caches)
+
+    def outline(self) -> RunSpec:
+        """Return the spec as far as the op alone gives it: without the places of cache mounts.
+
+        Raises BuildError for what the session or the machine lacks.
+        """
+        return self._spec([number for number, mount in enumerate(self._op.mounts) if mount.dest != "/"], {})
+
+    def _spec(self, numbers: Sequence[int], caches: Mapping[str, Path]) -> RunSpec:
+        op, root = self._op, root_of(self._op)
+        mounts = tuple(entry for number in numbers if (entry := self._mount(number, caches)) is not None)
+        devices = self._devices()
+        return RunSpec(
+            args=op.meta.args,
+            snapshot=self.input(root.input),
+            env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env(), *devices.env),
+            cwd=op.meta.cwd,
+            user=op.meta.user,
+            mounts=(*mounts, *devices.mounts),
+            hooks=devices.hooks,
+            groups=devices.groups,
+            network=op.network,
+            hostname=op.meta.hostname,
+            extra_hosts=op.meta.extra_hosts,
+            ulimits=op.meta.ulimit,
+            shm_size=op.shm_size,
+            insecure=op.insecure,
+            readonly_root=root.readonly,
+        )
 
     def _devices(self) -> ContainerEdits:
         """Return the process's devices. Raises UsageError for a required device that does not exist."""
@@ -113,7 +124,7 @@ class ExecSpec:
             return SandboxMount(mount.dest, kind, size=mount.tmpfs_size)
         snapshot = self.input(mount.input)
         if kind == MountType.CACHE:
-            source = caches[mount.dest]
+            source = caches.get(mount.dest)
             return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=source, readonly=mount.readonly)
         # A read-only mount of an input has that as its output.
         is_changed = has_output(mount) and not (mount.readonly and mount.input != NO_INPUT)

@@ -44,9 +44,14 @@ class OpRunner:
         self.rung: RungSummary | None = None
         """How RUN was run, once there was one."""
 
-    def check_sandbox(self) -> None:
-        """Raise the error with which a RUN would fail on this machine."""
-        self._sandbox.check(self._limits)
+    def check(self, node: Node) -> None:
+        """Raise the error with which a process would fail in this session and on this machine, whatever its inputs."""
+        assert isinstance(node.op, ExecOp)
+        from .execspec import ExecSpec
+
+        inputs: list[Snapshot] = [()] * len(node.inputs)
+        spec = ExecSpec(self._store, self._session, node.op, inputs, self._cancel).outline()
+        self._sandbox.check(msgspec.structs.replace(spec, limits=self._limits))
 
     def load_directory(self, op: SourceOp, report: VertexReport) -> ContextTree:
         """Return the wanted files of a local directory of the session."""

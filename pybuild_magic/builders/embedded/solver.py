@@ -22,7 +22,7 @@ from ...cache.imported import CacheLayersError, ImportedCache
 from ...cache.keys import Selector
 from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
-from ...llb.ops import Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, output_count, outputs_read, walk
+from ...llb.ops import Edge, FileOp, MergeOp, Node, SourceOp, output_count, outputs_read, walk
 from ...llb.sourcepolicy import rewrite
 from ...session import Session
 from ...status.messages import Vertex
@@ -408,11 +408,11 @@ class Solver:
         if vertex.known_result is not None:
             vertex.report.cached()
             return vertex.known_result
+        for other in self.solved.processes(imports=self._matcher is not None):  # before anything is pulled for them
+            await self._guard(other, self._workers.call(lambda node=other.node: self._runner.check(node)))
 
         def fetch() -> VertexResult:
             assert source is not None
-            if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
-                self._runner.check_sandbox()  # before anything is pulled for a RUN that cannot be run
             unfetched = None
             if self._leaves_images and isinstance(source, ImageSource):
                 unfetched = source.leave(self._remote, vertex.report)

@@ -38,6 +38,11 @@ class SolvedVertex:
         self.imported = False
         """Whether `known_result` is from an imported cache; then it has the outputs that are read, and no others."""
 
+    @property
+    def may_be_remembered(self) -> bool:
+        """Whether its result may still turn out to be remembered."""
+        return not self.node.ignore_cache and (self.key is None or not self.key.done())
+
     def read(self, outputs: set[int]) -> None:
         """Have these outputs read too; an imported result without them is forgotten."""
         if self.imported and not outputs <= self.outputs:
@@ -92,6 +97,24 @@ class SolvedGraph:
         task = vertex.result
         done = task.result() if task is not None and task.done() and not task.exception() else None
         return vertex.known_result or done
+
+    def processes(self, *, imports: bool) -> list[SolvedVertex]:
+        """Return the vertices of the processes to be run, in the order of the graph, as far as is known by now.
+
+        With `imports`, a cache may still turn out to have one whose key is not known yet; those are left out then.
+        """
+        needed: set[str] = set()
+        todo = [vertex for vertex in self._vertices.values() if not vertex.readers]
+        while todo:
+            vertex = todo.pop()
+            if vertex.known_result is None and vertex.node.digest not in needed:
+                needed.add(vertex.node.digest)
+                todo += [self._vertices[edge.node.digest] for edge in vertex.node.inputs]
+        return [
+            vertex
+            for digest, vertex in self._vertices.items()
+            if digest in needed and isinstance(vertex.node.op, ExecOp) and not (imports and vertex.may_be_remembered)
+        ]
 
     def names(self, node: Node) -> Sequence[str]:
         """Return the names of a source's content: see `Source.names`. A local directory has none."""

@@ -31,7 +31,7 @@ from ....status.report import Reporter, VertexReport
 from ....store import LayerTree, Store
 from .. import calls
 from ..inputs import BuildInputs
-from ..sandbox import Sandbox
+from ..sandbox import RunSpec, Sandbox
 from ..sandbox.limits import NO_LIMITS, Limits
 from ..snapshot import Snapshot
 from ..solver import Solver
@@ -241,6 +241,7 @@ class Frontends:
         self._depth += 1
         try:
             scope.solved(Edge(node))
+            self._sandbox.check(RunSpec((), limits=self._limits))  # before anything is pulled
             snapshot = self._solver.solve([Edge(node)])[0].snapshots[0]
             definition = definition_of(Edge(node)).SerializeToString()
             process = FrontendProcess(image, snapshot, definition, self._limits)
@@ -285,9 +286,12 @@ def _check_devices(request: SolveRequest, op: ExecOp, node: Node) -> None:
             hint="Name the device itself in RUN --device, and allow it without an alias.",
         )
     allowed = {name for item in granted for name in machine.find(item)}
-    wanted = dict.fromkeys(
-        name for device in op.devices for name in machine.find(device.name, optional=device.optional)
-    )
+    try:
+        wanted = dict.fromkeys(
+            name for device in op.devices for name in machine.find(device.name, optional=device.optional)
+        )
+    except BuildError as error:
+        raise error.at(node.location) from None
     refused = [name for name in wanted if name not in allowed and not machine.allows(name)]
     if refused:
         subject = f"device {refused[0]} is" if len(refused) == 1 else f"devices {', '.join(refused)} are"

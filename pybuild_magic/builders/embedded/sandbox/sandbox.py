@@ -21,10 +21,11 @@ from ....store import Layer, StoppedRun, Store
 from .cacheowners import CacheOwners
 from .cgroups import Cgroups, Guard, limited, version
 from .client import Helper
+from .features import check_features
 from .given import has_home, is_text
 from .layering import NOEXEC, find_layering, why_unstacked
 from .leftovers import Leftovers
-from .limits import NO_LIMITS, NONE_REACHED, Limits, rlimits
+from .limits import NONE_REACHED, Limits, rlimits
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("builtin", "runc")
 _PROBE = "/.pybuild-probe"
-_HOOKS = (
-    "A requested device has a hook ({0}), which changes the root before the process begins; rung {1.number} "
-    "({1.name}) has no root by then."
-)
-_NO_HOOKS = "Use a specification without hooks, or --device /dev/PATH; `%build doctor` shows what a better rung needs."
 
 
 class Sandbox:
@@ -89,16 +85,19 @@ class Sandbox:
         thread.start()
         self._prefetching = thread  # no earlier: other builds join it
 
-    def check(self, limits: Limits = NO_LIMITS) -> None:
-        """Raise UnsupportedError where no process can be run, or none with these limits; wait for the helper's start.
+    def check(self, spec: RunSpec | None = None) -> None:
+        """Raise UnsupportedError where no process can be run, or not that of `spec`; wait for the helper's start.
 
-        Raises UsageError for a limit that Linux refuses.
+        Nothing of `spec` is read but its features and its limits. Raises UsageError for a limit that Linux refuses.
         """
         if self._prefetching is not None:
             self._prefetching.join()
         self._probe()
-        if limits and not rlimits(limits):  # which hold where there are no cgroups
-            with limited(limits):
+        if spec is None:
+            return
+        check_features(spec, self._helper)
+        if spec.limits and not rlimits(spec.limits):  # which hold where there are no cgroups
+            with limited(spec.limits):
                 pass
 
     def _prefetch(self) -> None:
@@ -157,8 +156,7 @@ class Sandbox:
         """
         cancel.check()
         overlay, runtime = self._probe()
-        if spec.hooks and self._helper.traced:
-            raise UnsupportedError(_HOOKS.format(spec.hooks[0].path, self._helper.rung), hint=_NO_HOOKS)
+        check_features(spec, self._helper)
         user = self._user(spec)
         work = self.store.rootfs.workdir()
         agents = ExitStack()

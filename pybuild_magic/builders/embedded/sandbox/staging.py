@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
-from ....errors import BuildError, UnsupportedError
+from ....errors import BuildError
 from ....llb.ops import NO_OUTPUT, MountType, NetMode
 from ....store import Store, resolve
 from .agent import AgentSocket
@@ -55,8 +55,6 @@ class Staging:
         root = work / "fs"
         (work / "tmp").mkdir()
         lower: list[str] = []
-        if self.helper.copied:
-            _check_for_proot(spec)
         if overlay or (self.helper.traced and not self.helper.copied):
             root.mkdir(mode=0o755)
             root.chmod(0o755)
@@ -172,22 +170,6 @@ class Staging:
             "uid": mount.uid if self.helper.owned else 0,
             "gid": mount.gid if self.helper.owned else 0,
         }
-
-
-def _check_for_proot(spec: RunSpec) -> None:
-    """Raise UnsupportedError for features that proot cannot enforce."""
-    readonly_mounts = [mount for mount in spec.mounts if mount.readonly and mount.source is not None]
-    words = {
-        "--network=none": spec.network == NetMode.NONE,
-        "--read-only": spec.readonly_root,
-        **{f"a read-only mount at {mount.dest}": True for mount in readonly_mounts},
-    }
-    for feature, is_requested in words.items():
-        if is_requested:
-            raise UnsupportedError(
-                f"RUN uses proot here, which cannot do {feature}.",
-                hint="Install pybuild_magic from a wheel for this machine, which includes a tracer that can.",
-            )
 
 
 def _in_memory() -> str | None:
