@@ -12,7 +12,7 @@ from ..builders.embedded.sandbox import Hold
 from ..cancel import Cancel
 from ..errors import BuildError, UsageError
 from ..request.flags import MisreadError
-from ..run import Container, RunOptions, find_image, options_from, start_with
+from ..run import Container, RunOptions, image_for, options_from, start_with
 from ..run.background import NotStartedError, find_run
 from ..run.flags import EXEC_FLAGS
 from ..run.image import is_failed_step
@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
             print(start_with(rest[0], tuple(rest[1:]), options, owned=False).name)
             return 0
         with embedded_builder().store.lease():
-            image = find_image(rest[0], options.platform, pull=options.pull)
+            image = image_for(rest[0], options)
             return attached(Container(image, tuple(rest[1:]), options))
     except NotStartedError as error:
         tell(error.render())

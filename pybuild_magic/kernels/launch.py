@@ -22,7 +22,7 @@ from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, SandboxMount
 from ..cancel import Cancel
 from ..errors import BuildError, Interrupted, UsageError
-from ..run import Container, RunOptions, find_image
+from ..run import Container, RunOptions, image_for
 from ..run.volumes import Volume
 from .find import choose_kernel, home_of, image_kernels
 
@@ -85,7 +85,7 @@ def launch(request: KernelRequest, connection_file: str) -> int:
 
 
 def _container(request: KernelRequest) -> Container:
-    image = find_image(request.image, request.options.platform)
+    image = image_for(request.image, request.options)
     program = request.program
     if image.config.digest != request.digest:
         print(f"{image.name} was rebuilt after this kernel was made; the new image is used.", file=sys.stderr)

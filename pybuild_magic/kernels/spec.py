@@ -17,7 +17,7 @@ from ..builders import embedded_builder
 from ..errors import UnsupportedError, UsageError, nearest
 from ..oci import reference
 from ..portable import user_path
-from ..run import RunOptions, find_image
+from ..run import RunOptions, image_for
 from ..run.options import options_of
 from ..temporary import temporary_directory
 from .find import ImageKernel, choose_kernel, home_of, image_kernels
@@ -83,7 +83,7 @@ def install(
     manager = _manager()
     _check(options)
     with embedded_builder().store.lease():
-        found_image = find_image(image, options.platform)
+        found_image = image_for(image, options)
         kernels, home = image_kernels(found_image), home_of(found_image)
     choose_kernel(kernels, "", image)
     options = _anywhere(options)

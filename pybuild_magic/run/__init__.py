@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .container import Container, Show, run, run_with
+from .container import Container, Show, image_for, run, run_with
 from .flags import FLAGS
 from .image import RunImage, find_image
 from .options import RunOptions, options_from
@@ -27,6 +27,7 @@ __all__ = [
     "RunResult",
     "Show",
     "find_image",
+    "image_for",
     "options_from",
     "run",
     "run_with",

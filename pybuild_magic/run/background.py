@@ -24,11 +24,10 @@ from ..cancel import Cancel
 from ..errors import BuildError, Interrupted, UsageError
 from ..untrusted.printable import visible
 from . import door
-from .container import Show, command_of
+from .container import Show, command_of, image_for
 from .health import Health, check_of
 from .host import HostRequest, StartReport
 from .identity import new_identity, write_identity
-from .image import find_image
 from .log import Piece, lines_of, read_log
 from .options import RunOptions, all_labels, environment, options_of
 from .records import Record, RunInfo, find_record, new_record, records, this_process
@@ -152,7 +151,7 @@ def start_with(
     if options.diff:
         raise UsageError("--diff needs a run in the foreground.", hint="--commit NAME keeps what it leaves.")
     with embedded_builder().store.lease():
-        image = find_image(ref, options.platform, pull=options.pull)
+        image = image_for(ref, options)
         words = command_of(image, command, options, script)
         check = check_of(image.config.config, options)
         owner = this_process() if owned and not options.detach_from_kernel else None

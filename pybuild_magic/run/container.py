@@ -149,7 +149,6 @@ class Container:
         self, terminal: tuple[int, int] | None, places: Mapping[str, Path], extra: tuple[SandboxMount, ...]
     ) -> RunSpec:
         options, config = self.options, self.image.config.config
-        network = NetMode.NONE if options.network == "none" else NetMode.HOST
         hostname = self.hostname
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
@@ -167,7 +166,7 @@ class Container:
             cwd=options.workdir or config.working_dir or "/",
             user=options.user or config.user,
             mounts=mounts,
-            network=network,
+            network=_network(options),
             hostname=hostname,
             extra_hosts=options.add_hosts,
             ulimits=tuple((limit.name, limit.soft, limit.hard) for limit in options.ulimits),
@@ -367,7 +366,31 @@ def run_with(
 ) -> RunResult:
     """Run `command` as `run` does, from RunOptions; for `script`, see `Container`."""
     with embedded_builder().store.lease():
-        return Container(find_image(ref, options.platform, pull=options.pull), command, options, script).run(show)
+        return Container(image_for(ref, options), command, options, script).run(show)
+
+
+def image_for(ref: Any, options: RunOptions) -> RunImage:
+    """Return the image that `ref` stands for: see `find_image`.
+
+    Where it has to be pulled, the error with which any process with these options would fail here is raised first.
+    """
+
+    def check() -> None:
+        devices = _devices(options)
+        sources = [(volume.target, volume.source, volume.readonly) for volume in options.volumes if volume.source]
+        volumes = tuple(SandboxMount(dest, source=Path(place), readonly=readonly) for dest, place, readonly in sources)
+        spec = RunSpec(
+            (),
+            mounts=(*devices.mounts, *volumes),
+            network=_network(options),
+            readonly_root=options.read_only,
+            hooks=devices.hooks,
+            capabilities=_capabilities(options),
+            limits=_limits(options),
+        )
+        embedded_builder().sandbox.check(spec)
+
+    return find_image(ref, options.platform, pull=options.pull, before_pull=check)
 
 
 def command_of(
@@ -404,6 +427,10 @@ def _limits(options: RunOptions) -> Limits:
         cpuset_mems=options.cpuset_mems,
         parent=options.cgroup_parent,
     )
+
+
+def _network(options: RunOptions) -> NetMode:
+    return NetMode.NONE if options.network == "none" else NetMode.HOST
 
 
 def _devices(options: RunOptions) -> ContainerEdits:

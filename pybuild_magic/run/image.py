@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any, TypeGuard
 
@@ -39,12 +40,20 @@ def is_failed_step(ref: object) -> TypeGuard[str]:
     return isinstance(ref, str) and (ref == FAILED or ref.startswith(f"{FAILED}:"))
 
 
-def find_image(ref: Any, platform: str = "", *, pull: str = "missing", cancel: Cancel | None = None) -> RunImage:
+def find_image(
+    ref: Any,
+    platform: str = "",
+    *,
+    pull: str = "missing",
+    cancel: Cancel | None = None,
+    before_pull: Callable[[], object] = lambda: None,
+) -> RunImage:
     """Return the image that `ref` stands for.
 
     It is a name, `oci-layout://PATH`, a path of a layout or an archive, or a result. `@failed`, an error, or an error's
-    `state_name` stand for the files that a failed step left. `pull` is one of PULLS. The caller holds a lease of the
-    store. Raises SourceError, StoreError, UsageError and Interrupted.
+    `state_name` stand for the files that a failed step left. `pull` is one of PULLS. `before_pull` may raise an
+    error before layers are fetched from a registry. The caller holds a lease of the store. Raises SourceError,
+    StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
     if isinstance(ref, RunError):
@@ -69,7 +78,7 @@ def find_image(ref: Any, platform: str = "", *, pull: str = "missing", cancel: C
             f"{ref} is not in the store{f' for {platform}' if platform else ''}, and --pull never forbids to pull it.",
             hint="%build images lists what is there.",
         )
-    image = image or _resolved(parsed, target, cancel, pull=pull == "always")
+    image = image or _resolved(parsed, target, cancel, before_pull, pull=pull == "always")
     own = image.config.platform
     if platform and (own.os, own.architecture) != (target.os, target.architecture):
         raise SourceError(
@@ -94,7 +103,9 @@ def _of_store(ref: Reference, platform: Platform, cancel: Cancel) -> RunImage | 
     return RunImage(ref.familiar, image.diff_ids, image.config)
 
 
-def _resolved(ref: Reference, platform: Platform, cancel: Cancel, *, pull: bool) -> RunImage:
+def _resolved(
+    ref: Reference, platform: Platform, cancel: Cancel, before_pull: Callable[[], object], *, pull: bool
+) -> RunImage:
     from ..builders.embedded.sources import Resolver
     from ..images.pull import fetch_layers
     from ..session import Session
@@ -104,6 +115,7 @@ def _resolved(ref: Reference, platform: Platform, cancel: Cancel, *, pull: bool)
     store, session = embedded_builder().store, Session(auth=DockerAuth())
     with closing(Resolver(store, session, cancel, Reporter(_ignore), _mode(pull))) as resolver:
         image, place = resolver.locate(ref, platform)
+        before_pull()
         return RunImage(ref.familiar, fetch_layers(store, place, image, cancel), image.config)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from pybuild_magic.builders.embedded.sandbox import cdi, tracer
+from pybuild_magic.errors import BuildError
+from pybuild_magic.run import run, start
 from tests.sandbox.test_unprivileged import ROOT
 from tests.services import require, tool
 from tests.services.common import need_root
@@ -182,3 +184,35 @@ def test_what_an_imported_cache_may_have_asks_for_nothing(
     again = home.build(text, build_args={"N": "2"}, cache_from=f"type=local,src={tmp_path / 'cache'}", tags="x")
     assert again.image is not None
     assert again.image.files.read("g") == b"told"
+
+
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cpuset_cpus": "4096"}, ("Linux refuses it for cpuset.cpus", "Limits need")),
+        ({"devices": ["tests.example/no=0"]}, ("There is no device tests.example/no=0",)),
+        ({"cap_add": ["NO"]}, ("There is no capability",)),
+        ({"devices": ["tests.example/odd=early"]}, ("A requested device has a hook",)),
+    ],
+)
+@pytest.mark.usefixtures("_traced", "home")
+def test_by_a_run(
+    registry: Registry, base: tuple[str, list[str]], options: dict[str, Any], words: tuple[str, ...], detach: bool
+) -> None:
+    ref, layers = base
+    with nothing_fetched(registry, layers), pytest.raises(BuildError) as caught:
+        (start if detach else run)(ref, "true", **options)
+    assert any(word in caught.value.message for word in words), caught.value
+
+
+@pytest.mark.usefixtures("_by_proot", "home")
+@pytest.mark.parametrize(
+    "options",
+    [{"network": "none"}, {"read_only": True}, {"volumes": ["/etc:/shown:ro"]}],
+    ids=lambda options: next(iter(options)),
+)
+def test_by_a_run_with_proot(registry: Registry, base: tuple[str, list[str]], options: dict[str, Any]) -> None:
+    ref, layers = base
+    with nothing_fetched(registry, layers), pytest.raises(BuildError, match="RUN uses proot here, which cannot do"):
+        run(ref, "true", **options)
