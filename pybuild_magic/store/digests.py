@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import msgspec
@@ -33,12 +32,12 @@ class FileDigests:
         """Return the remembered digests of the files of a directory, which is given by its absolute path."""
         return self._load(directory.encode("utf-8", "surrogateescape"))
 
-    def put(self, directories: Mapping[str, KnownFiles]) -> None:
+    def put(self, directories: Mapping[str, KnownFiles], moment: int) -> None:
         """Remember digests of files, by the absolute path of the directory.
 
-        Files that changed just now are left out: these could change again unnoticed.
+        `moment`, in nanoseconds since 1970, is when they were looked at, before they were hashed. Files that had
+        changed just then are left out: these could change again unnoticed.
         """
-        moment = time.time_ns()
         settled = {path: files for path, there in directories.items() if (files := _settled(there, moment))}
         if not settled:
             return

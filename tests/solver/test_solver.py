@@ -182,6 +182,25 @@ def test_a_file_of_another_state_is_read_again(
     assert digest() == hashlib.sha256(b"longer").digest()
 
 
+def test_a_file_that_changed_just_before_the_walk_is_not_remembered_however_long_it_took_to_hash(
+    builder: EmbeddedBuilder, tmp_path: Path
+) -> None:
+    """It can have changed again between its look-up and its hashing, with the same time stamp."""
+    file = tmp_path / "context/file"
+    file.parent.mkdir()
+    file.write_text("one")
+    soon = time.time_ns() + 500_000_000
+    os.utime(file, ns=(soon, soon))
+
+    def wait(_: int) -> None:
+        time.sleep(max(0, soon + 100_000_000 - time.time_ns()) / 10**9)
+
+    load_context(DirSource(file.parent), Filter(), builder.store, Cancel(), wait)
+    assert builder.store.digests.known_in(str(file.parent)) == {}
+    load_context(DirSource(file.parent), Filter(), builder.store, Cancel())
+    assert len(builder.store.digests.known_in(str(file.parent))) == 1
+
+
 def test_copy_from_a_stage_is_cached_by_content(builder: EmbeddedBuilder, busybox: str) -> None:
     dockerfile = "FROM busybox AS a\nRUN echo same > /out; : {}\nFROM scratch\nCOPY --from=a /out /\n"
     first = solve(builder, dockerfile.format(1), MemorySource({}))

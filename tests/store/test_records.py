@@ -91,7 +91,7 @@ def test_digests_of_files_are_remembered_for_their_state(store: Store) -> None:
         row = (n, 3, old, old + 1, hashlib.sha256(str(n).encode()).digest())
         files[n // 4000][f"/ctx/d{n % 7}"][name] = row
     for directories in files:
-        store.digests.put(directories)
+        store.digests.put(directories, time.time_ns())
     for directory, early in files[0].items():
         assert store.digests.known_in(directory) == early | files[1][directory]
     assert not store.digests.known_in("/ctx")
@@ -101,7 +101,7 @@ def test_digests_of_files_that_may_still_change_are_not_kept(store: Store) -> No
     now = time.time_ns()
     second = now // 10**9 * 10**9
     times = {b"a": (now, now), b"b": (1, now), b"c": (second, second)}
-    store.digests.put({"/ctx": {name: (1, 3, *changed, b"d" * 32) for name, changed in times.items()}})
+    store.digests.put({"/ctx": {name: (1, 3, *changed, b"d" * 32) for name, changed in times.items()}}, time.time_ns())
     assert not store.digests.known_in("/ctx")
 
 

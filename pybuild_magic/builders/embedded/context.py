@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat as st
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -178,6 +179,7 @@ def load_context(
     links: dict[str, str] = {}
     count = _Count(on_bytes)
     hasher = _Hasher(source, cancel, count)
+    begun = time.time_ns()
     walk = source.walk(selection)
     while batch := list(islice(walk, _BATCH)):
         cancel.check()
@@ -188,7 +190,7 @@ def load_context(
         for index, hashed in hasher.hash(files, todo):
             known[index] = hashed
         if todo:
-            _remember(source, store, files, known)
+            _remember(source, store, files, known, begun)
         digests = iter(known)
         for file in batch:
             if file.mode & _FORMAT != st.S_IFREG:
@@ -237,7 +239,7 @@ def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashe
     return digests
 
 
-def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list[_Hashed]) -> None:
+def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list[_Hashed], begun: int) -> None:
     root = source.key
     if not root:
         return
@@ -251,7 +253,7 @@ def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list
             there[name.encode("utf-8", "surrogateescape")] = (
                 file.ino, file.size, file.mtime_ns, file.ctime_ns, hashed[0],
             )  # fmt: skip
-    store.digests.put(fresh)
+    store.digests.put(fresh, begun)
 
 
 _FORMAT = 0o170000
