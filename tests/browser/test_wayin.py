@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 
 from pybuild_magic.editor.diagnostics import diagnostics
 
-from .lab import START, Lab, until, wait_for_kernel
+from .gate import Gate
+from .lab import START, Lab, Notebook, until, wait_for_kernel
 from .test_build import watch
 
 if TYPE_CHECKING:
@@ -79,10 +80,12 @@ def test_the_launcher_makes_a_notebook_that_builds(server: Lab, page: Page) -> N
     page.locator(".pb-store-open", has_text="site:latest").first.wait_for()
 
 
-def test_build_cells_are_inserted_and_can_be_typed_in(server: Lab, page: Page) -> None:
-    server.write("inserted.ipynb", "1 + 1", "")
+def test_build_cells_are_inserted_and_can_be_typed_in(server: Lab, page: Page, gate: Gate) -> None:
+    """Also while the kernel runs another cell."""
+    server.write("inserted.ipynb", gate.code, "")
     page.goto(f"{server.url}/lab/tree/inserted.ipynb?reset")
     wait_for_kernel(page)
+    Notebook(server, page, "inserted.ipynb").start(0)
     cells = page.locator(".jp-Notebook .jp-Cell")
     cells.nth(1).locator(".cm-content").click()
     choose(page, 0)
@@ -95,6 +98,7 @@ def test_build_cells_are_inserted_and_can_be_typed_in(server: Lab, page: Page) -
     page.keyboard.press("Control+End")
     page.keyboard.insert_text("\nCOPY <<EOF /typed\nEOF")
     page.keyboard.press("Control+Enter")
+    gate.open()
     page.locator(".jp-Notebook .pbr", has_text="/typed").wait_for()  # the magic had been loaded
 
     page.keyboard.press("Escape")

@@ -63,7 +63,7 @@ async function insert(panel: NotebookPanel, text: string): Promise<void> {
   if (!isLoaded) {
     put(LOAD);
     await sessionContext.ready;
-    await NotebookActions.run(notebook, sessionContext);
+    void NotebookActions.run(notebook, sessionContext); // before whatever is run next, also by a kernel that is busy
   }
   put(text);
   await notebook.scrollToItem(notebook.activeCellIndex);
