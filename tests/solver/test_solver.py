@@ -201,6 +201,20 @@ def test_a_file_that_changed_just_before_the_walk_is_not_remembered_however_long
     assert len(builder.store.digests.known_in(str(file.parent))) == 1
 
 
+def test_what_steps_leave_is_deleted_before_layers_go_to_the_disk(
+    builder: EmbeddedBuilder, busybox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deletions would wait for the disk, and the build for them."""
+    alive: list[bool] = []
+
+    def see(_: object) -> None:
+        alive.append(any(thread.name == "pybuild-leftovers" for thread in threading.enumerate()))
+
+    monkeypatch.setattr("pybuild_magic.store.durability.Durability.start", see)
+    solve(builder, "FROM busybox\nRUN echo > /made\n", MemorySource({}))
+    assert alive == [False]
+
+
 def test_copy_from_a_stage_is_cached_by_content(builder: EmbeddedBuilder, busybox: str) -> None:
     dockerfile = "FROM busybox AS a\nRUN echo same > /out; : {}\nFROM scratch\nCOPY --from=a /out /\n"
     first = solve(builder, dockerfile.format(1), MemorySource({}))

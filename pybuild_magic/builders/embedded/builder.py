@@ -94,10 +94,12 @@ class EmbeddedBuilder:
         """See `Builder.solve`. The build appears in the store's history as soon as it begins."""
         try:
             self.collector.make_way()
-            with cancel.bound():
-                return self._building().solve(request, session, status, cancel)
+            with self.store.lease(), cancel.bound():
+                try:
+                    return self._building().solve(request, session, status, cancel)
+                finally:
+                    self.sandbox.tidy()  # before the lease ends and layers go to the disk: deletions wait for that
         finally:
-            self.sandbox.tidy()
             self.collector.start()
 
     def pins(
