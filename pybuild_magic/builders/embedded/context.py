@@ -18,6 +18,7 @@ import msgspec
 
 from ...cancel import Cancel
 from ...errors import ContextError
+from ...garbage import uncollected
 from ...portable import read_into
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
@@ -239,6 +240,7 @@ def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashe
     return digests
 
 
+@uncollected
 def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list[_Hashed], begun: int) -> None:
     root = source.key
     if not root:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ....cancel import Cancel
+from ....garbage import uncollected
 from ....golang.match import has_wildcards, match
 from ....golang.patternmatcher import PatternMatcher
 from ....session.files import CAPABILITY
@@ -180,6 +181,7 @@ class Copier:
         self.size = 0
         """Bytes of the files copied so far."""
 
+    @uncollected
     def copy(self, source: str, dest: str) -> None:
         """Copy `source` to `dest` (both from `clean_path`); `dest` is a new name or a directory to copy into."""
         upper, options = self._upper, self._options

@@ -12,6 +12,7 @@ from typing import Any
 
 from ....cancel import Cancel
 from ....errors import FULL, BuildError, StoreError
+from ....garbage import uncollected
 from ....removal import remove_tree
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, opaque, whiteout
 from ....store.entry import OPAQUE_WHITEOUT
@@ -191,6 +192,7 @@ class Rootfs:
                 if error.errno not in FULL or not self._store.make_room():
                     raise extraction_error(error) from error
 
+    @uncollected
     def _write_image(self, work: Path, rows: _Rows) -> int | None:
         """Write an image of the entries to `work`, and return its bytes; None when it would need too many blobs, or
         blobs that are not tars.
@@ -424,6 +426,7 @@ class _Rows:
             self.rows.append(row)
 
 
+@uncollected
 def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files: BlobParts) -> _Rows:
     """Return the rows of a layer; `tree`, of this and the layers below, completes entries that the layer leaves
     open.
@@ -447,6 +450,7 @@ def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files:
     return rows
 
 
+@uncollected
 def _merged_rows(tree: LayerTree, files: BlobParts, below: str) -> _Rows:
     """Return the rows of a snapshot; additional names of a file are hard links to its first."""
     rows = _Rows(files)
