@@ -53,6 +53,15 @@ class OpRunner:
         spec = ExecSpec(self._store, self._session, node.op, inputs, self._cancel).outline()
         self._sandbox.check(msgspec.structs.replace(spec, limits=self._limits))
 
+    def passed(self, nodes: Sequence[Node]) -> int:
+        """Return how many processes, from the first on, `check` lets pass."""
+        for number, node in enumerate(nodes):
+            try:
+                self.check(node)
+            except BuildError:
+                return number
+        return len(nodes)
+
     def load_directory(self, op: SourceOp, report: VertexReport) -> ContextTree:
         """Return the wanted files of a local directory of the session."""
         name = op.identifier.removeprefix("local://")

@@ -241,12 +241,8 @@ class Solver:
         return known or vertex.cache_key
 
     async def _input_key(self, edge: Edge, by_content: bool) -> str:
-        """Return the key of an input; "" for a local directory that is read by content, whose key would need all of
-        it.
-        """
-        if _is_local(edge.node) and by_content:
-            return ""
-        return await self._key(edge.node)
+        """Return the key of an input; "" for a local directory read by content: its key would need all of it."""
+        return "" if _is_local(edge.node) and by_content else await self._key(edge.node)
 
     async def _content_key(self, vertex: SolvedVertex, keys: Sequence[str]) -> str:
         node = vertex.node
@@ -408,7 +404,9 @@ class Solver:
         if vertex.known_result is not None:
             vertex.report.cached()
             return vertex.known_result
-        for other in self.solved.processes(imports=self._matcher is not None):  # before anything is pulled for them
+        processes = self.solved.processes(imports=self._matcher is not None)
+        passed = await self._workers.call(lambda: self._runner.passed([other.node for other in processes]))
+        for other in processes[passed:]:  # the first of them fails, before anything is pulled for it
             await self._guard(other, self._workers.call(lambda node=other.node: self._runner.check(node)))
 
         def fetch() -> VertexResult:
