@@ -155,7 +155,7 @@ class Contents:
         if not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
             return False
         with self.store.lease():
-            return sum(len(self.store.layer(diff_id).index) for diff_id in diff_ids) <= limit
+            return sum(map(self.store.entry_count, diff_ids)) <= limit
 
     def view(self, of: str, platform: str = "") -> View:
         """Return the tree that `of` names.

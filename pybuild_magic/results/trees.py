@@ -7,9 +7,10 @@ directory has one entry of the type `REST` instead, which counts them.
 from __future__ import annotations
 
 import base64
+import threading
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush, nlargest
 
 import msgspec
@@ -33,6 +34,8 @@ _ENTRY = 4
 """The fewest bytes that an entry takes when compressed."""
 _QUICK = 60_000
 """The most entries that are read while a cell waits for its result."""
+_IMAGES = 8
+"""How many images' trees are kept, each of at most `LIMIT` bytes."""
 _LEAST = 1_000
 """Bytes below which a cut tree is not worth keeping."""
 
@@ -144,18 +147,56 @@ class _Keeper:
         """
         if not manifest.layers or not self._listings.contents.is_at_hand(manifest, _QUICK):
             return
-        platform = manifest.platform
-        names = [f"layer:{layer.diff_id}" for layer in manifest.layers]
-        listed = {of: self._listings.entries(of, platform) for of in names}
-        if sum(map(len, listed.values())) * _ENTRY <= self._room:
-            whole = [_pack(of, platform, entries) for of, entries in listed.items()]
-            if sum(map(_size, whole)) <= self._room:
-                for tree in whole:
-                    self._take(tree)
-                return
-        self._take(_packed("image", platform, self._listings.entries("image", platform), self._room // 2))
-        for of in sorted(listed, key=lambda of: len(listed[of])):
-            self._take(_packed(of, platform, listed[of], self._room - _HEAD))
+        for tree in _images.get(self._listings, manifest, self._room):
+            self._take(tree)
+
+
+class _ImageTrees:
+    """The trees of the images that were shown last: a build from the cache nearly always shows one of them."""
+
+    def __init__(self) -> None:
+        self._trees: dict[tuple[str, tuple[str, ...], int], list[TreeSummary]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, listings: Listings, manifest: ManifestSummary, room: int) -> list[TreeSummary]:
+        """Return what `_image_trees` does."""
+        key = manifest.platform, tuple(layer.diff_id for layer in manifest.layers), room
+        with self._lock:
+            trees = self._trees.get(key)
+        if trees is None:
+            listed = {f"layer:{diff_id}": listings.entries(f"layer:{diff_id}", manifest.platform) for diff_id in key[1]}
+            trees = _image_trees(listings, manifest.platform, listed, room)
+            count = listings.contents.store.entry_count
+            if all(listed[f"layer:{diff_id}"] or not count(diff_id) for diff_id in key[1]):  # else one was not listed
+                with self._lock:
+                    self._trees[key] = trees
+                    while len(self._trees) > _IMAGES:
+                        del self._trees[next(iter(self._trees))]
+        return trees
+
+
+_images = _ImageTrees()
+
+
+def _image_trees(
+    listings: Listings, platform: str, listed: Mapping[str, Sequence[Marked]], room: int
+) -> list[TreeSummary]:
+    """Return the trees of the layers in at most `room` bytes, or that of the image and of some layers, each cut to
+    fit.
+    """
+    if sum(map(len, listed.values())) * _ENTRY <= room:
+        whole = [_pack(of, platform, entries) for of, entries in listed.items()]
+        if sum(map(_size, whole)) <= room:
+            return whole
+    trees: list[TreeSummary] = []
+    cut = [("image", listings.entries("image", platform), room // 2)]
+    cut += [(of, listed[of], room) for of in sorted(listed, key=lambda of: len(listed[of]))]
+    for of, entries, most in cut:
+        tree = _packed(of, platform, entries, min(most, room - _HEAD))
+        if tree is not None:
+            trees.append(tree)
+            room -= _size(tree)
+    return trees
 
 
 def _size(tree: TreeSummary) -> int:

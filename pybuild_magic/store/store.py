@@ -33,6 +33,8 @@ from .stopped import StoppedRuns
 from .tree import LayerTree, Trees
 from .uses import Uses
 
+_COUNTED = 4096
+"""The most layers whose numbers of entries are remembered."""
 _DIRECTORIES = (
     "blobs",
     "blobs/sha256",
@@ -97,6 +99,7 @@ class Store:
         self.stopped = StoppedRuns(self.root / "stopped", self.db, self._remove_tree)
         self._trees = Trees(self.blobs, self.layer)
         self.analyses = Analyses(self.layer, self.tree)
+        self._entry_counts: dict[str, int] = {}
         self._durability.recover(self.blobs.verify)
 
     def __enter__(self) -> Store:
@@ -172,6 +175,15 @@ class Store:
 
         self._files.publish(pack, index, also=record)
         return Layer(diff_id, recipe.size, self._load_index)
+
+    def entry_count(self, diff_id: str) -> int:
+        """Return the number of entries of a layer; its index is read for it only once."""
+        count = self._entry_counts.get(diff_id)
+        if count is None:
+            if len(self._entry_counts) >= _COUNTED:
+                self._entry_counts.clear()
+            count = self._entry_counts[diff_id] = len(self.layer(diff_id).index)
+        return count
 
     def _load_index(self, diff_id: str) -> Index:
         if diff_id == EMPTY_LAYER:

@@ -88,6 +88,26 @@ def test_a_tree_is_read_and_a_page_is_drawn_once(home: Path, monkeypatch: pytest
     assert len(calls) == len({*calls})
 
 
+def test_what_was_shown_is_not_packed_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build from the cache shows the same image."""
+    first, second = (
+        pybuild_magic.build("FROM scratch\nCOPY . /\n", {"a/b": "c"}, tags="seen", progress="none") for _ in range(2)
+    )
+    document = first.mime_bundle()[MIME_TYPE]
+    monkeypatch.setattr(trees, "_pack", lambda *_: pytest.fail("it is packed again"))
+    assert [paths(tree) for tree in document["trees"]] == [["a", "a/b"]]
+    assert second.mime_bundle()[MIME_TYPE]["trees"] == document["trees"]
+
+
+def test_a_layer_that_could_not_be_listed_is_listed_the_next_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = pybuild_magic.build("FROM scratch\nCOPY . /\n", {"a/d": "e"}, tags="seen", progress="none")
+    whole = trees._entries
+    monkeypatch.setattr(trees, "_entries", lambda *_: [])
+    assert not any(map(paths, built.mime_bundle()[MIME_TYPE]["trees"]))
+    monkeypatch.setattr(trees, "_entries", whole)
+    assert [paths(tree) for tree in built.mime_bundle()[MIME_TYPE]["trees"]] == [["a", "a/d"]]
+
+
 def test_the_heaviest_directories_are_opened_first_and_nothing_is_lost_from_the_count() -> None:
     def entries(folder: str, count: int, size: int) -> list[tuple[str, Entry]]:
         files = [("", Entry(f"{folder}/{number}", size=size)) for number in range(count)]
