@@ -7,7 +7,7 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from .task import Task
 INSIDE = Path(__file__).with_name("inside.py").read_text()
 SECONDS = 400
 """That a task may take."""
-_DOCTOR = 4.0
-"""Seconds that %build doctor may take: it promises one, on a machine that does nothing else."""
-
-_CANCEL = 5.0
-"""The same of a cancellation."""
+_PROMISED = {"doctor": 1.0, "cancel": 1.0}
+"""Seconds that tasks of a kind may take."""
+_COPYING = 4
+"""How many times longer they may take where a process is traced by another program, `proot`."""
+_TRIES = 5
+"""How often such a task is done before it counts as late: other tests take turns with it on the same cores."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,18 @@ class Lab:
         self.registry = registry
 
     def do(self, task: Task) -> Outcome:
-        """Do a task with the product in the container."""
+        """Do a task with the product in the container; again, if it was late."""
+        promised = _PROMISED.get(task.kind, float("inf")) * (_COPYING if self.place.copies else 1)
+        best = self._do(task)
+        for _ in range(_TRIES - 1):
+            if best.fault or best.seconds <= promised:
+                return best
+            best = min(best, self._do(task), key=lambda outcome: (not outcome.fault, outcome.seconds))
+        if best.fault or best.seconds <= promised:
+            return best
+        return replace(best, fault=f"it took {best.seconds:.1f} s, and {promised:.0f} s are promised")
+
+    def _do(self, task: Task) -> Outcome:
         names = (image.DEBIAN, image.TOOLS)
         dockerfile = task.dockerfile
         for name in names:
@@ -67,14 +79,14 @@ class Lab:
         except (IndexError, ValueError):
             last = tail(done.stderr, 1) or f"exit code {done.returncode}"
             return Outcome(f"the task ended without an answer: {last}", 0, {"stderr": done.stderr})
-        fault = judge(task, answer, 4 * _CANCEL if self.place.copies else _CANCEL)
+        fault = judge(task, answer)
         if not fault and task.kind == "doctor" and answer["rung"] != self.place.rung:
             fault = f"rung {answer['rung']} is taken, not {self.place.rung}"
         return Outcome(fault, answer["seconds"], answer)
 
 
-def judge(task: Task, answer: dict[str, Any], patience: float = _CANCEL) -> str:
-    """What is wrong with an answer; "" when nothing is. A cancellation may take `patience` seconds."""
+def judge(task: Task, answer: dict[str, Any]) -> str:
+    """What is wrong with an answer; "" when nothing is."""
     if task.kind == "fail":
         if answer.get("code") == 3 and "exit code: 3" in answer["error"]:
             return ""
@@ -91,16 +103,12 @@ def judge(task: Task, answer: dict[str, Any], patience: float = _CANCEL) -> str:
     if task.kind == "doctor":
         if answer["works"] != answer["said"]:
             return f"RUN {'works' if answer['works'] else 'does not work'}, and the doctor says:\n{answer['text']}"
-        if answer["seconds"] > _DOCTOR:
-            return f"the doctor took {answer['seconds']:.1f} s"
         offered = any(title.startswith("docker run") for title in answer["lines"])
         return "" if answer["works"] or offered else f"there is nothing to paste:\n{answer['text']}"
     if task.kind == "cancel" and not answer["seen"]:
         return "the process was never seen"
     if left := answer.get("left"):
         return f"left behind: {'; '.join(left)}"
-    if task.kind == "cancel" and answer["seconds"] > patience:
-        return f"the cancellation took {answer['seconds']:.1f} s"
     made: dict[str, list[str | None]] = answer["made"]
     for path in sorted({*made, *task.makes}):
         wanted, there = task.makes.get(path), made.get(path)
