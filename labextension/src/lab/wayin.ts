@@ -66,7 +66,7 @@ async function insert(panel: NotebookPanel, text: string): Promise<void> {
     void NotebookActions.run(notebook, sessionContext); // before whatever is run next, also by a kernel that is busy
   }
   put(text);
-  await notebook.scrollToItem(notebook.activeCellIndex);
+  await notebook.scrollToItem(notebook.activeCellIndex).catch(() => undefined); // another scroll may overtake it
   await notebook.activeCell?.ready;
   notebook.activeCell?.editor?.focus(); // which is what the edit mode is
 }
