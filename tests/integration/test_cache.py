@@ -230,4 +230,4 @@ def test_a_prune_of_another_kernel_at_the_end_of_a_build_does_not_make_it_fail(
     monkeypatch.setattr(home.builder.store, "lease", followed_by_a_prune)
     result = home.build("FROM scratch\nCOPY a /\n", {"a": "x" * 100_000}, outputs="type=cacheonly")
     assert result.summary.error == ""
-    assert pruned[0] > 0
+    assert any(pruned)  # once the outermost lease has ended
