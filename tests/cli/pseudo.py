@@ -50,6 +50,15 @@ class Terminal:
         before, _, self.seen = self.seen.partition(text)
         return before
 
+    def until_size(self, size: str) -> None:
+        """Ask a shell for the size of its terminal until it is `size`: a command passes it on in its own time."""
+        deadline, seen = time.monotonic() + PATIENCE, ""
+        while seen != size:
+            assert time.monotonic() < deadline, f"the size is {seen}"
+            self.type('echo si""ze=$(stty size)\r')
+            self.until("size=")
+            seen = self.until("\r\n")
+
     def rest(self) -> str:
         """Read until the program has ended, and return what it has shown since the last text that was awaited."""
         deadline = time.monotonic() + PATIENCE

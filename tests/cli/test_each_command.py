@@ -126,8 +126,7 @@ def test_another_process_has_keys_a_size_and_an_exit_code(terminal: Callable[...
     shell.until("30 100\r\n")
     assert not shell.restored
     shell.resize(11, 55)
-    shell.type("stty size\r")
-    shell.until("11 55\r\n")
+    shell.until_size("11 55")
     shell.type("sh -c 'echo u\"\"p; exec cat'\r")
     shell.until("up\r\n")
     shell.type("\x03")  # ends cat, and not the shell or the command

@@ -18,8 +18,7 @@ def test_a_shell_has_keys_a_size_and_an_exit_code(terminal: type[Terminal]) -> N
     shell.until("42\r\n30 100\r\n")
     assert not shell.restored  # keys are the process's
     shell.resize(11, 55)
-    shell.type("stty size\r")
-    shell.until("11 55\r\n")
+    shell.until_size("11 55")
     shell.type("sh -c 'echo u\"\"p; exec cat'\r")
     shell.until("up\r\n")  # from a process that has the terminal's foreground
     shell.type("\x03")  # ends cat, and not the shell or the command
